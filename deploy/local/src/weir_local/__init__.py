@@ -1,0 +1,1 @@
+"""The embedded launcher: the whole of Weir as processes on one machine."""
