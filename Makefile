@@ -1,0 +1,106 @@
+# Every command of Weir. `make` alone lists them.
+#
+# Paths are relative and quoted: the clone may lie in a directory with spaces in its name.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+VENV_PYTHON := .venv/bin/python
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PACKAGES := service-kit protos auth-service job-service cost-service compute-router gpu-worker \
+	gateway deploy/local
+PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
+LOCKS := requirements/bootstrap.txt requirements/dev.txt requirements/model.txt
+PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
+# What `make test` runs, in this order.
+CHECKS := lint types protos-check test-unit test-integration test-contract test-e2e
+
+.PHONY: help
+help: ## list these commands
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+
+# --- run ------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: $(INSTALLED) ## make .venv with everything Weir and its tests need
+
+$(INSTALLED): $(LOCKS) $(PROJECTS) deploy/local/install.sh
+	@sh deploy/local/install.sh $(PACKAGES)
+	@touch $@
+
+.PHONY: demo
+demo: $(INSTALLED) ## run real prompts through the whole stack, then show what was decided and billed
+	@$(VENV_PYTHON) -m weir_local demo
+
+.PHONY: up
+up: $(INSTALLED) ## start Postgres, Valkey and the six services; repair what died
+	@$(VENV_PYTHON) -m weir_local up
+
+.PHONY: down
+down: $(INSTALLED) ## stop them; the data stays
+	@$(VENV_PYTHON) -m weir_local down
+
+.PHONY: logs
+logs: $(INSTALLED) ## follow the logs (NAME=job-service for one service)
+	@$(VENV_PYTHON) -m weir_local logs --follow $(NAME)
+
+.PHONY: doctor
+doctor: $(INSTALLED) ## check every part, and say what to do about what is wrong
+	@$(VENV_PYTHON) -m weir_local doctor
+
+# --- check ----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(INSTALLED) ## everything below: lint, types, protos-check and all tests
+	@MAKE="$(MAKE)" sh deploy/local/checks.sh $(CHECKS)
+
+.PHONY: test-unit
+test-unit: $(INSTALLED) ## the tests that need no server
+	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/unit deploy/local/tests/unit)
+
+.PHONY: test-integration
+test-integration: $(INSTALLED) ## each service with a real Postgres and Valkey
+	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/integration deploy/local/tests/integration)
+
+.PHONY: test-contract
+test-contract: $(INSTALLED) ## what the services promise each other and the outside
+	@$(VENV_PYTHON) -m pytest -q tests/contract
+
+.PHONY: test-e2e
+test-e2e: $(INSTALLED) ## the whole system, as processes
+	@$(VENV_PYTHON) -m pytest -q tests/e2e
+
+.PHONY: lint
+lint: $(INSTALLED) ## style, format, and who may import whom
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(BIN)/lint-imports
+
+.PHONY: types
+types: $(INSTALLED) ## mypy, strict
+	@$(VENV_PYTHON) -m mypy
+
+# --- contracts ------------------------------------------------------------------------------------
+
+.PHONY: protos
+protos: $(INSTALLED) ## write the stubs in protos/gen from protos/weir
+	@rm -rf protos/gen/weir/*/
+	@sh deploy/local/generate_stubs.sh protos/gen $(PROTOS)
+
+.PHONY: protos-check
+protos-check: $(INSTALLED) ## stubs are those of the protos; buf lint; nothing released was broken
+	@rm -rf build/protos-check && mkdir -p build/protos-check
+	@sh deploy/local/generate_stubs.sh build/protos-check $(PROTOS)
+	@diff -r -x py.typed -x __pycache__ build/protos-check protos/gen \
+		|| { echo 'protos/gen is not what the protos say. Run: make protos' >&2; exit 1; }
+	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against released.binpb
+	@echo 'The stubs are up to date and nothing that was released is broken.'
+
+.PHONY: protos-image
+protos-image: $(INSTALLED) ## at a release: what later contracts must not break
+	@cd protos && ../$(BIN)/buf build -o released.binpb
+
+.PHONY: lock
+lock: $(INSTALLED) ## find the newest versions that fit and write requirements/*.txt
+	@sh deploy/local/lock.sh $(PROJECTS)
