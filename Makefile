@@ -24,6 +24,7 @@ help: ## list these commands
 
 .PHONY: install
 install: $(INSTALLED) ## make .venv with everything Weir and its tests need
+	@echo "Installed in .venv; next: make demo"
 
 $(INSTALLED): $(LOCKS) $(PROJECTS) deploy/local/install.sh
 	@sh deploy/local/install.sh $(PACKAGES)

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 from collections.abc import Collection
 
 # Below the range from which Linux takes source ports of outgoing connections (32768 and up), so
@@ -29,6 +30,16 @@ def choose(avoid: Collection[int] = ()) -> int:
         if port not in avoid and is_free(port):
             return port
     raise OSError(f"No free TCP port was found between {FIRST} and {LAST}.")
+
+
+def keep_or_choose(port: int | None, seconds: float = 2.0) -> int:
+    """Return the port if it is free or gets free soon, else another one."""
+    deadline = time.monotonic() + seconds
+    while port is not None and time.monotonic() < deadline:
+        if is_free(port):
+            return port
+        time.sleep(0.05)
+    return choose()
 
 
 def accepts_connections(port: int, host: str = LOOPBACK) -> bool:

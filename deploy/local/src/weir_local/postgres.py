@@ -198,8 +198,7 @@ class Postgres:
     def _spawn(self) -> Identity:
         way = self._how()
         self._forget_recycled_pid()
-        if self.port is None or not ports.is_free(self.port):
-            self.port = ports.choose()
+        self.port = ports.keep_or_choose(self.port)
         settings = {"listen_addresses": ports.LOOPBACK, "unix_socket_directories": ""}
         settings |= self.settings
         return spawn(

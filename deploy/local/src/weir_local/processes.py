@@ -170,7 +170,9 @@ def _started(pid: int) -> str | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in {"Z", "X"} else f"{_boot()}:{fields[19]}"
+        # Threads may still hold ports after the first one has become a zombie.
+        ended = fields[0] in {"Z", "X"} and int(fields[17]) <= 1
+        return None if ended else f"{_boot()}:{fields[19]}"
     try:
         process = psutil.Process(pid)
         ended = process.status() == psutil.STATUS_ZOMBIE

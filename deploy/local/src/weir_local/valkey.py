@@ -85,8 +85,7 @@ class Valkey:
     def _spawn(self) -> Identity:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory.chmod(0o700)
-        if self.port is None or not ports.is_free(self.port):
-            self.port = ports.choose()
+        self.port = ports.keep_or_choose(self.port)
         process = spawn(
             [str(installed.valkey_binary()), str(self._write_configuration())],
             environment=CLEAN_ENVIRONMENT,
