@@ -1,0 +1,181 @@
+"""A process is killed at each line where state could tear; nothing is lost and nothing billed twice.
+
+Each case starts the real service with one failpoint, lets work run into it, sees the process die by
+SIGKILL, starts it again without, and waits until every job is final. `docs/protocol.md` lists the
+points.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+# With ENGINE=instant: what an answer of the configured length costs can't be 0.
+JOBS_FAILPOINTS_QUEUED = [
+    "after_job_row",
+    "after_hold",
+    "after_admission",
+    "after_claim",
+    "before_finish",
+    "after_finish_commit",
+    "before_settlement_post",
+    "after_settlement_post",
+]
+INTERACTIVE_OUTCOMES = {
+    "after_job_row": "failed",
+    "after_hold": "failed",
+    "after_admission": "failed",
+    "before_finish": "failed",
+    "after_finish_commit": "completed",
+}
+COST_FAILPOINTS = [
+    "before_hold_commit",
+    "after_hold_commit",
+    "before_post_commit",
+    "after_post_commit",
+]
+
+
+@pytest.mark.parametrize("failpoint", JOBS_FAILPOINTS_QUEUED)
+async def test_queued_job_survives(crash_stack, new_account, failpoint):
+    """A queued job runs to its end and is charged once, wherever job-service died."""
+    account = await new_account()
+    await crash_stack.arm("job-service", failpoint)
+    key = {"Idempotency-Key": f"queued-{failpoint}"}
+
+    await submit(account, headers=key)
+    await crash_stack.died("job-service")
+    await crash_stack.disarm("job-service")
+    # The client saw no answer, so it asks again with its key.
+    accepted = await submit(account, headers=key, until_accepted=True)
+    job = await account.finished_job(accepted["job_id"], seconds=30)
+
+    assert job["state"] == "completed"
+    entries = await crash_stack.settled_ledger_of(job["job_id"])
+    assert [entry["kind"] for entry in entries] == ["post"]
+    assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
+    assert len(await account.jobs()) == 1
+    await crash_stack.assert_clean(account)
+
+
+@pytest.mark.parametrize(("failpoint", "state"), INTERACTIVE_OUTCOMES.items())
+async def test_interactive_job_settles(crash_stack, new_account, failpoint, state):
+    """An interactive job whose process died ends, releases its hold, and is settled once."""
+    account = await new_account()
+    await crash_stack.arm("job-service", failpoint)
+
+    with pytest.raises(httpx.HTTPStatusError):
+        (await chat(account)).raise_for_status()
+    await crash_stack.died("job-service")
+    await crash_stack.disarm("job-service")
+    job = await account.only_job_finished(seconds=30)
+
+    assert job["state"] == state
+    entries = await crash_stack.settled_ledger_of(job["job_id"])
+    assert len(entries) == 1
+    if state == "completed":
+        assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
+    await crash_stack.assert_clean(account)
+
+
+@pytest.mark.parametrize("kind", ["queued", "interactive"])
+async def test_dispatched_job_never_runs_again_blindly(paid_crash_stack, new_account, kind):
+    """Killed after `Go`, a job on a paid target fails as AMBIGUOUS and costs the tenant nothing."""
+    account = await new_account()
+    await paid_crash_stack.arm("job-service", "after_go")
+
+    if kind == "queued":
+        await submit(account)
+    else:
+        with pytest.raises(httpx.HTTPStatusError):
+            (await chat(account)).raise_for_status()
+    await paid_crash_stack.died("job-service")
+    await paid_crash_stack.disarm("job-service")
+    job = await account.only_job_finished(seconds=30)
+
+    assert (job["state"], job["failure_reason"]) == ("failed", "AMBIGUOUS")
+    assert job["attempt"] == 1
+    entries = await paid_crash_stack.settled_ledger_of(job["job_id"])
+    assert [entry["kind"] for entry in entries] == ["void"]
+    await paid_crash_stack.assert_clean(account)
+
+
+@pytest.mark.parametrize("failpoint", COST_FAILPOINTS)
+async def test_ledger_survives_its_service(crash_stack, new_account, failpoint):
+    """cost-service killed around a hold or a post: the job completes and is booked once."""
+    account = await new_account()
+    await crash_stack.arm("cost-service", failpoint)
+
+    accepted = await submit(account, until_accepted=True)
+    await crash_stack.died("cost-service")
+    await crash_stack.disarm("cost-service")
+    job = await account.finished_job(accepted["job_id"], seconds=30)
+
+    assert job["state"] == "completed"
+    entries = await crash_stack.settled_ledger_of(job["job_id"])
+    assert [entry["kind"] for entry in entries] == ["post"]
+    assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
+    await crash_stack.assert_clean(account)
+
+
+@pytest.mark.parametrize("victim", ["compute-router", "gpu-worker"])
+async def test_job_survives_its_executor(crash_stack, new_account, until, victim):
+    """Router or worker killed while jobs run: every job still completes, charged once."""
+    account = await new_account()
+    accepted = [await submit(account, until_accepted=True) for _ in range(6)]
+
+    async def running():
+        return any(job["state"] == "running" for job in await account.jobs())
+
+    await until(running, seconds=10)
+    await crash_stack.kill(victim)
+    await crash_stack.disarm(victim)
+    jobs = [await account.finished_job(job["job_id"], seconds=40) for job in accepted]
+
+    assert {job["state"] for job in jobs} == {"completed"}
+    for job in jobs:
+        entries = await crash_stack.settled_ledger_of(job["job_id"])
+        assert [entry["kind"] for entry in entries] == ["post"]
+    await crash_stack.assert_clean(account)
+
+
+async def test_frozen_job_service_can_not_bill(crash_stack, new_account, until):
+    """job-service stopped for longer than the lease: its late finish is refused (X-R2)."""
+    account = await new_account()
+    await crash_stack.arm("job-service", "before_finish", action="pause:5")
+    accepted = await submit(account, until_accepted=True)
+
+    # The replica pauses inside the finish while its own reaper gives the job to a new attempt.
+    job = await account.finished_job(accepted["job_id"], seconds=40)
+    entries = await crash_stack.settled_ledger_of(job["job_id"])
+
+    assert job["state"] == "completed"
+    assert job["attempt"] >= 2
+    assert [entry["kind"] for entry in entries] == ["post"]
+    await crash_stack.disarm("job-service")
+    await crash_stack.assert_clean(account)
+
+
+async def submit(account, *, headers=None, until_accepted=False):
+    """Submit one queued job; without `until_accepted` an answer may fail to come."""
+    body = {"type": "generation_v2", "payload": {"prompt": "Count.", "max_tokens": 64}}
+    deadline = asyncio.get_running_loop().time() + 20
+    while True:
+        try:
+            answer = await account.http.post("/api/v1/jobs", json=body, headers=headers)
+        except httpx.TransportError as error:
+            answer = httpx.Response(599, text=str(error))
+        if answer.status_code == 202:
+            return answer.json()
+        if not until_accepted:
+            return None
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not accepted: {answer.status_code} {answer.text}")
+        await asyncio.sleep(0.2)
+
+
+async def chat(account):
+    body = {"model": "auto", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 64}
+    return await account.v1.post("/v1/chat/completions", json=body)

@@ -1,0 +1,138 @@
+"""Queued jobs and what they cost, over plain HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def test_queued_job_runs_and_is_booked(account, until):
+    """A queued job is accepted at once, runs with the real model, and its cost is in the ledger."""
+    accepted = await account.http.post(
+        "/api/v1/jobs",
+        json={
+            "type": "generation_v2",
+            "payload": {"prompt": "Say hello.", "context": "We test.", "max_tokens": 8},
+        },
+    )
+    assert accepted.status_code == 202, accepted.text
+    job = await account.finished_job(accepted.json()["job_id"])
+
+    assert job["status"] == "completed"
+    assert job["result"]["text"].strip()
+    assert job["tokens_used_total"] == job["tokens_used_input"] + job["tokens_used_output"]
+    # 2 words + 8 characters of context // 10
+    assert job["decision"]["complexity"]["score"] == 2
+
+    async def booked():
+        cost = await account.http.get(f"/api/v1/costs/jobs/{job['job_id']}")
+        return cost.json() if cost.status_code == 200 and cost.json()["settled"] else None
+
+    cost = await until(booked, seconds=10)
+    assert cost["charged_nanousd"] == job["tokens_used_total"] * 1_000_000
+    assert cost["charged_nanousd"] <= cost["held_nanousd"]
+    report = (await account.http.get(f"/api/v1/costs/projects/{account.project_id}")).json()
+    assert report["total_jobs"] == report["completed_jobs"] == 1
+    assert report["total_cost_nanousd"] == cost["charged_nanousd"]
+
+
+async def test_project_has_the_budget_it_was_given(account):
+    """`budget_allocated` shows as given, to the last nano-dollar."""
+    made = await account.http.post(
+        "/api/v1/projects", json={"name": "Weather", "budget_allocated": "1.000000001"}
+    )
+    assert made.status_code == 201, made.text
+
+    budget = await account.http.get(f"/api/v1/costs/projects/{made.json()['project_id']}/budget")
+
+    assert budget.json()["has_budget"] is True
+    assert budget.json()["budget_allocated_nanousd"] == 1_000_000_001
+    assert budget.json()["actual_cost"] == 0
+    assert budget.json()["status"] == "ok"
+
+
+async def test_allowance_bounds_budgets(account):
+    """More than the allowance is refused with the figures, and no project stays behind."""
+    refused = await account.http.post(
+        "/api/v1/projects", json={"name": "Moon", "budget_allocated": "1000000"}
+    )
+
+    assert refused.status_code in (403, 409, 422, 429)
+    assert refused.json()["title"] == "ALLOWANCE_EXCEEDED"
+    projects = (await account.http.get("/api/v1/projects")).json()["projects"]
+    assert "Moon" not in {project["name"] for project in projects}
+
+
+async def test_job_beyond_its_budget_is_blocked_then_released(account, until):
+    """A queued job that its budget refuses waits as `blocked`, and runs after a top-up."""
+    project = await account.http.post(
+        "/api/v1/projects", json={"name": "Tiny", "budget_allocated": "0.000001"}
+    )
+    project_id = project.json()["project_id"]
+    job = await account.http.post(
+        "/api/v1/jobs",
+        json={
+            "project_id": project_id,
+            "type": "implement_feature",
+            "payload": {"prompt": "Say hello.", "max_tokens": 4},
+        },
+    )
+    job_id = job.json()["job_id"]
+
+    async def state():
+        read = await account.http.get(f"/api/v1/jobs/{job_id}", params={"project_id": project_id})
+        return read.json()
+
+    async def blocked():
+        return (await state())["status"] == "blocked"
+
+    await until(blocked, seconds=10)
+    assert (await state())["failure_reason"] == "BUDGET_EXCEEDED"
+    topped_up = await account.http.put(
+        f"/api/v1/projects/{project_id}/budget", json={"budget_allocated": "5"}
+    )
+    assert topped_up.status_code == 200, topped_up.text
+
+    async def completed():
+        return (await state())["status"] == "completed"
+
+    await until(completed, seconds=20)
+
+
+async def test_same_key_makes_one_job(account):
+    """Twenty submissions at once with one Idempotency-Key are one job."""
+    body = {"type": "generation_v2", "payload": {"prompt": "Once.", "max_tokens": 2}}
+
+    async def submit():
+        return await account.http.post(
+            "/api/v1/jobs", json=body, headers={"Idempotency-Key": "only-once"}
+        )
+
+    answers = await asyncio.gather(*(submit() for _ in range(20)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+    body["payload"]["prompt"] = "Twice."
+    other = await submit()
+    assert other.status_code == 422
+    assert other.json()["title"] == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_foreign_job_looks_absent(account, new_account):
+    """Another user's job can't be told from one that never was, whichever way it is asked for."""
+    mine = await account.http.post(
+        "/api/v1/jobs", json={"type": "generation_v2", "payload": {"prompt": "x", "max_tokens": 1}}
+    )
+    job_id = mine.json()["job_id"]
+    stranger = await new_account()
+    never = "0192f0c0-0000-7000-8000-000000000000"
+
+    for path in ("/api/v1/jobs/{}", "/api/v1/costs/jobs/{}"):
+        foreign = await stranger.http.get(path.format(job_id))
+        absent = await stranger.http.get(path.format(never))
+        assert foreign.status_code == absent.status_code == 404
+        assert foreign.json()["title"] == absent.json()["title"]
+        assert foreign.json()["detail"].replace(job_id, never) == absent.json()["detail"]
+    named = await stranger.http.get(
+        f"/api/v1/jobs/{job_id}", params={"project_id": account.project_id}
+    )
+    assert named.status_code == 404
