@@ -1,0 +1,67 @@
+"""Places where a test may kill or delay this process. Off unless a test turns them on.
+
+`FAILPOINTS="after_hold=kill,after_claim=pause:3,after_go=kill:2"`: kill at the
+first passing, sleep 3 s at every passing, kill at the second passing. Settings
+refuse the variable unless `ENVIRONMENT=test`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Failpoint:
+    """What happens at one place: a kill at the n-th passing, or a pause in seconds."""
+
+    action: Literal["kill", "pause"]
+    amount: float
+
+
+_active: dict[str, Failpoint] = {}
+_passed: Counter[str] = Counter()
+
+
+def parse(text: str) -> dict[str, Failpoint]:
+    """Read the value of `FAILPOINTS`.
+
+    Raises:
+        ValueError: It is not a list of `name=kill`, `name=kill:n`, `name=pause:seconds`.
+    """
+    found: dict[str, Failpoint] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, _, action = part.partition("=")
+        verb, _, amount = action.partition(":")
+        if verb == "kill":
+            found[name] = Failpoint("kill", int(amount or 1))
+        elif verb == "pause":
+            found[name] = Failpoint("pause", float(amount))
+        else:
+            raise ValueError("expected name=kill, name=kill:n or name=pause:seconds")
+    return found
+
+
+def configure(text: str) -> None:
+    """Turn on the failpoints named in the text, and all others off."""
+    _active.clear()
+    _passed.clear()
+    _active.update(parse(text))
+
+
+async def failpoint(name: str) -> None:
+    """Pass a named place; nothing happens unless a test asked for it."""
+    if not _active:
+        return
+    found = _active.get(name)
+    if found is None:
+        return
+    _passed[name] += 1
+    if found.action == "pause":
+        await asyncio.sleep(found.amount)
+    elif _passed[name] == found.amount:
+        os.kill(os.getpid(), signal.SIGKILL)

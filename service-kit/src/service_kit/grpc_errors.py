@@ -1,0 +1,126 @@
+"""Carries a `ServiceError` through gRPC and back.
+
+The wire form is the standard one: `google.rpc.Status` with `ErrorInfo`, and
+`RetryInfo` where the error says when to retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Final
+
+import grpc
+import structlog
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from service_kit.errors import ErrorCode, ServiceError
+from service_kit.grpc_wrapping import Context, WrappingInterceptor
+
+log = structlog.get_logger(__name__)
+
+# What gRPC itself says names addresses and internals; callers get these words instead.
+_PLAIN_WORDS: Final = {
+    ErrorCode.UNAVAILABLE: "A service that this needs is not available at the moment.",
+    ErrorCode.DEADLINE_EXCEEDED: "The call took longer than its deadline allows.",
+    ErrorCode.CANCELLED: "The call was cancelled.",
+    ErrorCode.RESOURCE_EXHAUSTED: "The message is too large.",
+}
+
+
+def to_status(error: ServiceError, *, domain: str) -> status_pb2.Status:
+    """Describe an error in the form that travels in the RPC's trailer."""
+    code = grpc.StatusCode[error.code]
+    status = status_pb2.Status(code=code.value[0], message=error.message)
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=error.metadata)
+    )
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromTimedelta(error.retry_after)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
+    """Rebuild the error that the other service raised.
+
+    An error that gRPC raised by itself (nobody listens, no time left) gets its
+    code as the reason and a sentence that names no address.
+    """
+    code = ErrorCode.__members__.get(error.code().name, ErrorCode.INTERNAL)
+    status = _status_of(error)
+    if status is None:
+        restored = ServiceError(_PLAIN_WORDS.get(code, "The call failed."))
+        restored.code = code
+        restored.reason = code
+        if code is ErrorCode.UNAVAILABLE:
+            restored.retry_after = timedelta(seconds=1)
+        return restored
+    restored = ServiceError(status.message)
+    restored.code = code
+    restored.reason = code
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = error_details_pb2.ErrorInfo()
+            detail.Unpack(info)
+            restored.reason = info.reason
+            restored.metadata = dict(info.metadata)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            restored.retry_after = retry.retry_delay.ToTimedelta()
+    return restored
+
+
+def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    try:
+        status: status_pb2.Status | None = rpc_status.from_call(error)
+    except ValueError:
+        # The trailer contradicts the status line: believe the line.
+        return None
+    return status
+
+
+@contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Raise `ServiceError` where the stub would raise `AioRpcError`."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+class ErrorInterceptor(WrappingInterceptor):
+    """Turns what a handler raises into the status that the caller sees.
+
+    Args:
+        domain: Where the errors come from, for the `domain` of `ErrorInfo`: "job.weir".
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        try:
+            yield
+        except grpc.aio.AbortError:
+            raise
+        except ServiceError as error:
+            await self._abort(context, error)
+        except Exception as error:
+            log.error("rpc.unexpected_error", method=method, exc_info=error)
+            await self._abort(context, ServiceError("Internal error."))
+
+    async def _abort(self, context: Context, error: ServiceError) -> None:
+        status = to_status(error, domain=self._domain)
+        # grpc.aio has no public abort_with_status; the trailer is what it would set.
+        await context.abort(
+            grpc.StatusCode[error.code],
+            error.message,
+            trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+        )

@@ -1,0 +1,1 @@
+"""What tests of services need around them: certificates, tokens, clocks, a gRPC loopback."""
