@@ -1,0 +1,1 @@
+"""Users, sessions, keys, projects, and who may do what."""

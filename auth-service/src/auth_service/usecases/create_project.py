@@ -1,0 +1,51 @@
+"""Create a project for the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auth_service.domain.audit import AuditAction, AuditEntry
+from auth_service.domain.permissions import Permission
+from auth_service.domain.project import Project, parse_name
+from auth_service.domain.request_key import parse_request_id
+from auth_service.usecases.ports import UnitOfWorkFactory
+from auth_service.usecases.project_access import require
+from service_kit.clock import Clock
+from service_kit.ids import new_id
+from service_kit.request_context import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProject:
+    """Stores a project whose owner is the caller."""
+
+    unit_of_work: UnitOfWorkFactory
+    clock: Clock
+
+    async def __call__(self, caller: Caller, name: str, request_id: str) -> Project:
+        """Return the project, or the one made first for the same `request_id`.
+
+        Raises:
+            InvalidArgument: The name or the request id is malformed.
+            PermissionDenied: The caller is an API key without `projects:write`.
+        """
+        now = self.clock.now()
+        project = Project(
+            project_id=new_id(),
+            name=parse_name(name),
+            owner_user_id=caller.user_id,
+            is_default=False,
+            created_at=now,
+            request_id=parse_request_id(request_id),
+        )
+        async with self.unit_of_work() as work:
+            # The right to make projects is the one a caller has at home.
+            await require(work, caller, "", Permission.PROJECTS_WRITE)
+            stored = await work.projects.add_owned(project)
+            if stored.project_id == project.project_id:
+                await work.audit.add(
+                    AuditEntry(
+                        AuditAction.PROJECT_CREATED, now, caller.user_id, subject=stored.project_id
+                    )
+                )
+        return stored
