@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from service_kit.lifecycle import load_settings
-from service_kit.settings import ServiceSettings
+from service_kit.settings import MigrationSettings, ServiceSettings
 
 
 def service_cli(
@@ -32,8 +32,9 @@ def service_cli(
         settings_class: What it reads from the environment.
         open_service: "job_service.bootstrap:job_service", a function that takes
             the settings and returns the service as an async context manager.
-        migrate: The module whose `adapters/migrations` to run: "job_service". The
-            settings must then have `database_url`.
+        migrate: The module whose `adapters/migrations` to run: "job_service".
+            That command reads MIGRATION_DATABASE_URL, else DATABASE_URL, and no
+            other setting of the service.
     """
     app = typer.Typer(
         name=name, help=f"The {name} of Weir.", add_completion=False, pretty_exceptions_enable=False
@@ -58,11 +59,12 @@ def service_cli(
 
         @app.command("migrate", help="Bring the database to the newest schema, then exit.")
         def run_migrate() -> None:
-            settings = load_settings(settings_class)
-            _configure_process(name, settings)
+            settings = load_settings(MigrationSettings)
+            from service_kit import logs
             from service_kit.migrate import run_migrations
 
-            asyncio.run(run_migrations(module, getattr(settings, "database_url")))  # noqa: B009
+            logs.configure(name, settings.log_level)
+            asyncio.run(run_migrations(module, settings.url))
 
     return app
 

@@ -106,12 +106,51 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
 
 
-class ServiceSettings(BaseSettings):
-    """What every service reads. A service adds its own below; docstrings become documentation."""
+class _FromEnvironment(BaseSettings):
+    """Reads the environment, and `NAME_FILE` for secrets."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, SecretFiles(settings_cls), env_settings
+
+
+class MigrationSettings(_FromEnvironment):
+    """What `migrate` reads. It needs no certificate and no address of another service."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least important log events to write."""
+    database_url: DatabaseUrl | None = None
+    """The database, as a role that may change its tables."""
+    migration_database_url: DatabaseUrl | None = None
+    """The same, where DATABASE_URL is that of a role with lesser rights."""
+
+    @property
+    def url(self) -> SecretStr:
+        """The address to migrate."""
+        url = self.migration_database_url or self.database_url
+        assert url is not None  # checked below
+        return url
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.migration_database_url is None and self.database_url is None:
+            raise SettingError("DATABASE_URL", "is not set")
+        return self
+
+
+class ServiceSettings(_FromEnvironment):
+    """What every service reads. A service adds its own below; docstrings become documentation."""
 
     environment: Literal["development", "test", "production"] = "development"
     """Where this runs. `production` refuses placeholder passwords, `test` allows failpoints."""
@@ -160,17 +199,6 @@ class ServiceSettings(BaseSettings):
             password = unquote(urlsplit(value.get_secret_value()).password or "")
             if not password or is_placeholder(password):
                 raise SettingError(name.upper(), "holds no password, or a placeholder for one")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- likewise
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, SecretFiles(settings_cls), env_settings
 
 
 @dataclass(frozen=True, slots=True)
