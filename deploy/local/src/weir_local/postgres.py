@@ -18,6 +18,7 @@ from weir_local import ports
 from weir_local.blocking import run_blocking
 from weir_local.postgres_account import CLEAN_ENVIRONMENT, Way, find_way
 from weir_local.processes import Account, Identity, spawn, tail
+from weir_local.warden import Warden
 
 SUPERUSER = "weir"
 STOP_SIGNALS = {
@@ -60,7 +61,7 @@ class Postgres:
     port: int | None = None
     settings: Mapping[str, str] = field(default_factory=lambda: DURABLE_SETTINGS)
     log: Path | None = None
-    stop_with_parent: bool = False
+    warden: Warden | None = None
     _way: Way | None = None
 
     def __post_init__(self) -> None:
@@ -122,8 +123,9 @@ class Postgres:
 
     def remove(self) -> None:
         """Delete the server's files, wherever they had to be."""
-        shutil.rmtree(self._how().directory, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        for place in (self.directory, self._how().directory, self._how().copied):
+            if place is not None:
+                shutil.rmtree(place, ignore_errors=True)
 
     def _how(self) -> Way:
         if self._way is None:
@@ -201,7 +203,7 @@ class Postgres:
         self.port = ports.keep_or_choose(self.port)
         settings = {"listen_addresses": ports.LOOPBACK, "unix_socket_directories": ""}
         settings |= self.settings
-        return spawn(
+        process = spawn(
             [
                 *way.prefix,
                 *(str(way.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port)),
@@ -210,9 +212,11 @@ class Postgres:
             environment=CLEAN_ENVIRONMENT,
             log=self._log,
             directory=self.data,
-            stop_with_parent=signal.SIGINT if self.stop_with_parent else None,
             account=way.account,
         )
+        if self.warden is not None:
+            self.warden.watch(process, signal.SIGINT)
+        return process
 
     def _is_ready(self, process: Identity) -> bool:
         """Tell whether the server says so itself, in the eighth line of its pid file."""

@@ -40,6 +40,8 @@ class Way:
     """The words before a program's own."""
     account: Account | None = None
     """The account a program is started as; None for the launcher's own."""
+    copied: Path | None = None
+    """The directory with the copy of the installation and the data, if there had to be one."""
 
     @property
     def owner(self) -> Account:
@@ -106,7 +108,7 @@ def _copied(binaries: Path, directory: Path) -> Way | None:
         unfinished.rename(copy)
     data = place / "postgres"
     data.mkdir(mode=0o700, exist_ok=True)
-    return Way(copy / "bin", data, account=nobody())
+    return Way(copy / "bin", data, account=nobody(), copied=place)
 
 
 def _works(way: Way) -> bool:

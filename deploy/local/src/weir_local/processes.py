@@ -4,20 +4,18 @@ A pid alone may have been given to another program since, so a process is known 
 moment it started; nothing else is ever signalled.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 LOG_LIMIT_BYTES = 10_000_000
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +93,9 @@ def spawn(
     environment: Mapping[str, str],
     log: Path,
     directory: Path,
-    stop_with_parent: signal.Signals | None = None,
     account: Account | None = None,
 ) -> Identity:
-    """Start a command in its own session, its output going to `log`.
-
-    With `stop_with_parent` the kernel sends that signal when the thread that called this ends,
-    however it ends: call it from the main thread.
-    """
+    """Start a command in its own session, its output going to `log`, its files private."""
     rotate(log)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -114,7 +107,7 @@ def spawn(
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
-            preexec_fn=_die_with_parent(stop_with_parent),
+            umask=0o077,
             user=account.user if account else None,
             group=account.group if account else None,
             extra_groups=[] if account else None,
@@ -142,21 +135,6 @@ def tail(log: Path, lines: int = 15) -> str:
         file.seek(max(0, log.stat().st_size - 64_000))
         text = file.read().decode("utf-8", errors="replace")
     return "\n".join(text.splitlines()[-lines:])
-
-
-def _die_with_parent(number: signal.Signals | None) -> Callable[[], None] | None:
-    if number is None or sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-    wanted = int(number)
-
-    def after_fork() -> None:
-        prctl(_PR_SET_PDEATHSIG, wanted)
-        if os.getppid() != parent:  # it died before the call
-            os.kill(os.getpid(), wanted)
-
-    return after_fork
 
 
 def _started(pid: int) -> str | None:

@@ -17,6 +17,7 @@ from weir_local import databases
 from weir_local.blocking import run_blocking
 from weir_local.postgres import TEST_SETTINGS, Postgres
 from weir_local.valkey import Valkey
+from weir_local.warden import Warden
 
 
 class NotOurs(Exception):
@@ -78,12 +79,12 @@ class RedisServer(abc.ABC):
 class EmbeddedPostgres(PostgresServer):
     """Our own server from the wheel. It ends with this process, however that ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, warden: Warden) -> None:
         self._server = Postgres(
             directory / "postgres",
             secrets.token_urlsafe(18),
             settings=TEST_SETTINGS,
-            stop_with_parent=True,
+            warden=warden,
         )
 
     @property
@@ -104,12 +105,12 @@ class EmbeddedPostgres(PostgresServer):
 class EmbeddedRedis(RedisServer):
     """Our own Valkey from the wheel. It ends with this process, however that ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, warden: Warden) -> None:
         self._server = Valkey(
             directory / "valkey",
             secrets.token_urlsafe(18),
             append_only=False,
-            stop_with_parent=True,
+            warden=warden,
         )
 
     @property
@@ -169,8 +170,8 @@ def postgres_server() -> Iterator[PostgresServer]:
         with ContainerPostgres() as in_container:
             yield in_container
         return
-    with _short_directory() as directory:
-        server = EmbeddedPostgres(directory)
+    with _directory_with_warden() as (directory, warden):
+        server = EmbeddedPostgres(directory, warden)
         try:
             server.start()
             yield server
@@ -190,8 +191,8 @@ def redis_server() -> Iterator[RedisServer]:
         with ContainerRedis() as in_container:
             yield in_container
         return
-    with _short_directory() as directory:
-        server = EmbeddedRedis(directory)
+    with _directory_with_warden() as (directory, warden):
+        server = EmbeddedRedis(directory, warden)
         try:
             server.start()
             yield server
@@ -220,12 +221,14 @@ def _containers_wanted() -> bool:
 
 
 @contextlib.contextmanager
-def _short_directory() -> Iterator[Path]:
-    """Yield a temporary directory; as root one through which `nobody` may pass."""
+def _directory_with_warden() -> Iterator[tuple[Path, Warden]]:
+    """Yield a temporary directory (as root one through which `nobody` may pass) and a warden."""
     directory = Path(tempfile.mkdtemp(prefix="weir-"))
-    try:
-        if os.getuid() == 0:
-            directory.chmod(0o711)
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    with Warden() as warden:
+        warden.watch_directory(directory)
+        try:
+            if os.getuid() == 0:
+                directory.chmod(0o711)
+            yield directory, warden
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -13,6 +13,7 @@ import redis
 from weir_local import installed, ports
 from weir_local.postgres_account import CLEAN_ENVIRONMENT
 from weir_local.processes import Identity, spawn, tail
+from weir_local.warden import Warden
 
 
 class ValkeyFailed(Exception):
@@ -31,7 +32,7 @@ class Valkey:
     port: int | None = None
     log: Path | None = None
     append_only: bool = True
-    stop_with_parent: bool = False
+    warden: Warden | None = None
 
     def __post_init__(self) -> None:
         self.directory = self.directory.absolute()
@@ -91,8 +92,9 @@ class Valkey:
             environment=CLEAN_ENVIRONMENT,
             log=self._log,
             directory=self.directory,
-            stop_with_parent=signal.SIGTERM if self.stop_with_parent else None,
         )
+        if self.warden is not None:
+            self.warden.watch(process)
         mark = self.directory / "valkey.pid"
         mark.write_text(f"{process.pid} {process.started} {self.port}")
         return process
