@@ -1,0 +1,1 @@
+"""Runs a model with llama.cpp and streams its tokens."""
