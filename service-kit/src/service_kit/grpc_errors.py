@@ -7,9 +7,9 @@ The wire form is the standard one: `google.rpc.Status` with `ErrorInfo`, and
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 import grpc
 import structlog
@@ -94,33 +94,43 @@ def rpc_errors() -> Iterator[None]:
         raise from_rpc_error(error) from error
 
 
+async def abort_with(context: Context, error: ServiceError, *, domain: str) -> NoReturn:
+    """End the call with this error."""
+    status = to_status(error, domain=domain)
+    # grpc.aio has no public abort_with_status; the trailer is what it would set.
+    await context.abort(
+        grpc.StatusCode[error.code],
+        error.message,
+        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+    )
+
+
+@asynccontextmanager
+async def answering_errors(method: str, context: Context, *, domain: str) -> AsyncIterator[None]:
+    """End the call with what the block raises; a bug as `INTERNAL`, its words in our log only."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except ServiceError as error:
+        await abort_with(context, error, domain=domain)
+    except Exception as error:
+        log.error("rpc.unexpected_error", method=method, exc_info=error)
+        await abort_with(context, ServiceError("Internal error."), domain=domain)
+
+
 class ErrorInterceptor(WrappingInterceptor):
     """Turns what a handler raises into the status that the caller sees.
+
+    `grpc_server.serving` does so by itself; this is for a server without it.
 
     Args:
         domain: Where the errors come from, for the `domain` of `ErrorInfo`: "job.weir".
     """
 
     def __init__(self, domain: str) -> None:
+        super().__init__()
         self._domain = domain
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        try:
-            yield
-        except grpc.aio.AbortError:
-            raise
-        except ServiceError as error:
-            await self._abort(context, error)
-        except Exception as error:
-            log.error("rpc.unexpected_error", method=method, exc_info=error)
-            await self._abort(context, ServiceError("Internal error."))
-
-    async def _abort(self, context: Context, error: ServiceError) -> None:
-        status = to_status(error, domain=self._domain)
-        # grpc.aio has no public abort_with_status; the trailer is what it would set.
-        await context.abort(
-            grpc.StatusCode[error.code],
-            error.message,
-            trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
-        )
+    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
+        return answering_errors(method, context, domain=self._domain)

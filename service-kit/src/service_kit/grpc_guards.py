@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import grpc
-import structlog
 
 from service_kit import request_context
 from service_kit.errors import CallerNotAllowed, DeadlineExceeded, Unauthenticated
+from service_kit.grpc_errors import answering_errors
 from service_kit.grpc_wrapping import Context, WrappingInterceptor
 from service_kit.metrics import GrpcMetrics
 from service_kit.request_context import Peer
@@ -27,65 +27,11 @@ OPEN_SERVICES: Final = frozenset(
         "grpc.reflection.v1.ServerReflection",
     }
 )
-_SPIFFE: Final = re.compile(r"spiffe://weir/([a-z][a-z0-9-]{0,62})(?:/([A-Za-z0-9._-]{1,64}))?")
+_SPIFFE: Final = re.compile(rb"spiffe://weir/([a-z][a-z0-9-]{0,62})(?:/([A-Za-z0-9._-]{1,64}))?")
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-def service_of(method: str) -> str:
-    """Return the RPC service in a full method name: "/a.v1.B/C" -> "a.v1.B"."""
-    return method[1:].rpartition("/")[0]
-
-
-class RequestInterceptor(WrappingInterceptor):
-    """Gives the call its request id and deadline, in `request_context` and in logs."""
-
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        offered = _metadata_value(context, "x-request-id")
-        request_context.begin_request(offered, seconds=context.time_remaining())
-        structlog.contextvars.bind_contextvars(rpc=method)
-        yield
-
-
-class MetricsInterceptor(WrappingInterceptor):
-    """Counts every call by its outcome, refused ones too."""
-
-    def __init__(self, metrics: GrpcMetrics) -> None:
-        self._metrics = metrics
-
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        started = time.perf_counter()
-        code = "UNKNOWN"
-        try:
-            yield
-            code = _code_of(context)
-        except (asyncio.CancelledError, GeneratorExit):
-            code = "CANCELLED"
-            raise
-        except grpc.aio.AbortError:
-            code = _code_of(context)
-            raise
-        finally:
-            self._metrics.finished(method, code, time.perf_counter() - started)
-
-
-class DeadlineInterceptor(WrappingInterceptor):
-    """Ends the work shortly before the caller stops waiting, so that it learns why."""
-
-    @asynccontextmanager
-    async def around(self, _method: str, _context: Context) -> AsyncIterator[None]:
-        limit = asyncio.timeout(request_context.remaining_seconds())
-        try:
-            async with limit:
-                yield
-        except TimeoutError as error:
-            if limit.expired():
-                raise DeadlineExceeded() from error
-            raise
-
-
-class CallerInterceptor(WrappingInterceptor):
+class CallerRule:
     """Lets in the services that an RPC service is open to, and nobody where none are named.
 
     Args:
@@ -95,19 +41,21 @@ class CallerInterceptor(WrappingInterceptor):
     def __init__(self, allowed: Mapping[str, Collection[str]]) -> None:
         self._allowed = {name: frozenset(callers) for name, callers in allowed.items()}
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        rpc_service = service_of(method)
+    def admit(self, rpc_service: str, context: Context) -> None:
+        """Note who calls, as the `request_context.peer()`.
+
+        Raises:
+            CallerNotAllowed: The certificate is not that of a service that may call this.
+        """
         peer = _peer_of(context)
         if rpc_service not in OPEN_SERVICES and (
             peer is None or peer.service not in self._allowed.get(rpc_service, ())
         ):
             raise CallerNotAllowed(rpc_service)
         request_context.current_peer.set(peer)
-        yield
 
 
-class TokenInterceptor(WrappingInterceptor):
+class TokenRule:
     """Verifies the user's token and makes its holder the `request_context.caller()`.
 
     Args:
@@ -121,13 +69,66 @@ class TokenInterceptor(WrappingInterceptor):
         self._verifiers = dict(verifiers)
         self._unauthenticated = frozenset(unauthenticated)
 
+    async def admit(self, rpc_service: str, method: str, metadata: Mapping[str, str]) -> None:
+        """Note who the token speaks for, where one is needed.
+
+        Raises:
+            Unauthenticated: There is no token, or it is refused.
+            Unavailable: Tokens can't be verified at the moment.
+        """
+        verifier = self._verifiers.get(rpc_service)
+        if verifier is not None and method not in self._unauthenticated:
+            token = bearer_token(metadata.get("authorization"))
+            request_context.current_caller.set(await verifier.verify(token))
+
+
+class CallInterceptor(WrappingInterceptor):
+    """Puts every call through all of it, in the order in which `grpc_server` promises it."""
+
+    def __init__(
+        self, *, domain: str, metrics: GrpcMetrics, callers: CallerRule, tokens: TokenRule
+    ) -> None:
+        super().__init__()
+        self._domain = domain
+        self._metrics = metrics
+        self._callers = callers
+        self._tokens = tokens
+
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        verifier = self._verifiers.get(service_of(method))
-        if verifier is not None and method not in self._unauthenticated:
-            token = bearer_token(_metadata_value(context, "authorization"))
-            request_context.current_caller.set(await verifier.verify(token))
-        yield
+        metadata = _read_metadata(context)
+        request_context.begin_request(
+            metadata.get("x-request-id"), seconds=context.time_remaining()
+        )
+        rpc_service = method[1:].rpartition("/")[0]
+        started, code = time.perf_counter(), "UNKNOWN"
+        try:
+            async with answering_errors(method, context, domain=self._domain), _deadline():
+                self._callers.admit(rpc_service, context)
+                await self._tokens.admit(rpc_service, method, metadata)
+                yield
+            code = _code_of(context)
+        except (asyncio.CancelledError, GeneratorExit):
+            code = "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            code = _code_of(context)
+            raise
+        finally:
+            self._metrics.finished(method, code, time.perf_counter() - started)
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    """End the work shortly before the caller stops waiting, so that it learns why."""
+    limit = asyncio.timeout(request_context.remaining_seconds())
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if limit.expired():
+            raise DeadlineExceeded() from error
+        raise
 
 
 def bearer_token(authorization: str | None) -> str:
@@ -144,19 +145,25 @@ def bearer_token(authorization: str | None) -> str:
     return token
 
 
-def _metadata_value(context: Context, key: str) -> str | None:
-    """Return the value of a key that was sent exactly once."""
-    found = [value for name, value in context.invocation_metadata() or () if name == key]
-    return found[0] if len(found) == 1 and isinstance(found[0], str) else None
+def _read_metadata(context: Context) -> dict[str, str]:
+    """Return the metadata; a key that was sent twice counts as not sent."""
+    found: dict[str, str] = {}
+    repeated = set()
+    for key, value in context.invocation_metadata() or ():
+        if key in found:
+            repeated.add(key)
+        if isinstance(value, str):
+            found[key] = value
+    for key in repeated:
+        del found[key]
+    return found
 
 
 def _peer_of(context: Context) -> Peer | None:
     sans = context.auth_context().get("x509_subject_alternative_name", ())
     uris = [san for san in sans if b"://" in san]
-    if len(uris) != 1:
-        return None
-    match = _SPIFFE.fullmatch(uris[0].decode("ascii", "replace"))
-    return None if match is None else Peer(match[1], match[2] or "")
+    match = _SPIFFE.fullmatch(uris[0]) if len(uris) == 1 else None
+    return None if match is None else Peer(match[1].decode(), (match[2] or b"").decode())
 
 
 def _code_of(context: Context) -> str:

@@ -16,14 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from service_kit.grpc_errors import ErrorInterceptor
-from service_kit.grpc_guards import (
-    CallerInterceptor,
-    DeadlineInterceptor,
-    MetricsInterceptor,
-    RequestInterceptor,
-    TokenInterceptor,
-)
+from service_kit.grpc_guards import CallerRule, CallInterceptor, TokenRule
 from service_kit.grpc_wrapping import StreamCloser
 from service_kit.metrics import kit_metrics
 from service_kit.tls import TlsFiles
@@ -75,12 +68,12 @@ async def serving(
         interceptors=[
             StreamCloser(),
             *first_interceptors,
-            RequestInterceptor(),
-            MetricsInterceptor(kit_metrics(registry).server),
-            ErrorInterceptor(domain=f"{service.removesuffix('-service')}.weir"),
-            DeadlineInterceptor(),
-            CallerInterceptor(allowed_callers),
-            TokenInterceptor(authenticate or {}, unauthenticated_methods),
+            CallInterceptor(
+                domain=f"{service.removesuffix('-service')}.weir",
+                metrics=kit_metrics(registry).server,
+                callers=CallerRule(allowed_callers),
+                tokens=TokenRule(authenticate or {}, unauthenticated_methods),
+            ),
         ],
         options=_OPTIONS,
     )

@@ -32,7 +32,32 @@ _KINDS: Final = {
 }
 
 
-class WrappingInterceptor(grpc.aio.ServerInterceptor):
+class _CachingInterceptor(grpc.aio.ServerInterceptor):
+    """Replaces every handler, once per method rather than once per call."""
+
+    def __init__(self) -> None:
+        self._replaced: dict[str, tuple[Handler, Handler]] = {}
+
+    @abstractmethod
+    def replace(self, method: str, handler: Handler) -> Handler:
+        """Return the handler to run instead."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        known = self._replaced.get(method)
+        if known is None or known[0] is not handler:
+            known = self._replaced[method] = (handler, self.replace(method, handler))
+        return known[1]
+
+
+class WrappingInterceptor(_CachingInterceptor):
     """Runs every call inside `around`."""
 
     @abstractmethod
@@ -44,64 +69,32 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
             context: The call.
         """
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        kind = _KINDS[handler.request_streaming, handler.response_streaming]
-        behaviour = getattr(handler, kind)
-        method = handler_call_details.method
-        if not handler.response_streaming or inspect.iscoroutinefunction(behaviour):
-            # A coroutine returns its response, or writes to the context.
-            wrapped: Any = self._wrap_coroutine(method, behaviour)
-        else:
-            wrapped = self._wrap_generator(method, behaviour)
-        result: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(
-            wrapped, handler.request_deserializer, handler.response_serializer
-        )
-        return result
+    def replace(self, method: str, handler: Handler) -> Handler:
+        kind, behaviour = _behaviour(handler)
 
-    def _wrap_coroutine(
-        self, method: str, behaviour: Callable[[Any, Context], Awaitable[Any]]
-    ) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def wrapped(request: Any, context: Context) -> Any:
+        async def in_coroutine(request: Any, context: Context) -> Any:
             async with self.around(method, context):
                 return await behaviour(request, context)
 
-        return wrapped
-
-    def _wrap_generator(
-        self, method: str, behaviour: Callable[[Any, Context], Any]
-    ) -> Callable[[Any, Context], Any]:
-        async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def in_generator(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self.around(method, context), aclosing(behaviour(request, context)) as items:
                 async for item in items:
                     yield item
 
-        return wrapped
+        # A coroutine returns its one response, or writes them to the context.
+        is_generator = inspect.isasyncgenfunction(behaviour)
+        return _like(handler, kind, in_generator if is_generator else in_coroutine)
 
 
-class StreamCloser(grpc.aio.ServerInterceptor):
+class StreamCloser(_CachingInterceptor):
     """Closes a handler's generator in the handler's own task when the call ends early.
 
     Without it a generator whose client went away stays suspended until it is
     collected, and its `finally` runs in some other task. It must be the outermost.
     """
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler.response_streaming:
-            return handler
-        kind = _KINDS[handler.request_streaming, True]
-        behaviour = getattr(handler, kind)
+    def replace(self, _method: str, handler: Handler) -> Handler:
+        kind, behaviour = _behaviour(handler)
         if not inspect.isasyncgenfunction(behaviour):
             return handler
 
@@ -110,7 +103,16 @@ class StreamCloser(grpc.aio.ServerInterceptor):
                 async for item in items:
                     await context.write(item)
 
-        result: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(
-            write_all, handler.request_deserializer, handler.response_serializer
-        )
-        return result
+        return _like(handler, kind, write_all)
+
+
+def _behaviour(handler: Handler) -> tuple[str, Callable[[Any, Context], Any]]:
+    kind = _KINDS[handler.request_streaming, handler.response_streaming]
+    return kind, getattr(handler, kind)
+
+
+def _like(handler: Handler, kind: str, behaviour: Any) -> Handler:
+    made: Handler = getattr(grpc, f"{kind}_rpc_method_handler")(
+        behaviour, handler.request_deserializer, handler.response_serializer
+    )
+    return made
