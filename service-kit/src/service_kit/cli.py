@@ -80,7 +80,7 @@ def service_main(
     service_cli(name, settings_class, open_service, migrate=migrate)()
 
 
-def _configure_process(name: str, settings: ServiceSettings) -> None:
+def _configure_process(name: str, settings: ProcessSettings) -> None:
     from service_kit import failpoints, logs
 
     logs.configure(name, settings.log_level)

@@ -149,6 +149,30 @@ class MigrationSettings(_FromEnvironment):
         return self
 
 
+class ProcessSettings(BaseSettings):
+    """What every process of a service reads, whichever command it runs.
+
+    A docstring below a field becomes the variable's documentation.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
+    )
+
+    environment: Literal["development", "test", "production"] = "development"
+    """Where this runs. `production` refuses placeholder passwords, `test` allows failpoints."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least important log events to write."""
+    failpoints: str = ""
+    """Places to kill or delay the process, in tests only (see service_kit.failpoints)."""
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.migration_database_url is None and self.database_url is None:
+            raise SettingError("DATABASE_URL", "is not set")
+        return self
+
+
 class ServiceSettings(_FromEnvironment):
     """What every service reads. A service adds its own below; docstrings become documentation."""
 
@@ -199,6 +223,39 @@ class ServiceSettings(_FromEnvironment):
             password = unquote(urlsplit(value.get_secret_value()).password or "")
             if not password or is_placeholder(password):
                 raise SettingError(name.upper(), "holds no password, or a placeholder for one")
+
+
+class MigrationSettings(ProcessSettings):
+    """What `migrate` reads."""
+
+    database_url: DatabaseUrl
+    """The service's own database."""
+    migration_database_url: DatabaseUrl | None = None
+    """The same database as the role that owns its tables; without it, DATABASE_URL is used."""
+
+
+class ServiceSettings(ProcessSettings):
+    """What every service reads to serve. A service adds its own variables below."""
+
+    grpc_address: Address = "127.0.0.1:0"
+    """Where gRPC listens, host:port."""
+    http_address: Address = "127.0.0.1:0"
+    """Where health and metrics listen, host:port."""
+    tls_ca_file: FilePath
+    """PEM file with the authority that signs every service's certificate."""
+    tls_cert_file: FilePath
+    """PEM file with this service's certificate."""
+    tls_key_file: FilePath
+    """PEM file with the certificate's private key."""
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """How long running calls may take to finish after SIGTERM."""
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The certificate as the kit's servers and channels take it."""
+        from service_kit.tls import TlsFiles
+
+        return TlsFiles(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,6 @@ class Claims:
     """A token whose signature and form are good. Its times and denials change; check them."""
 
     caller: Caller
-    kid: str
     issued_at: int
     not_before: int
     expires_at: int
@@ -85,9 +84,7 @@ def check_signature(token: str, key: Ed25519PublicKey) -> bytes:
     return payload if isinstance(payload, bytes) else str(payload).encode()
 
 
-def read_claims(
-    payload: bytes, token: str, kid: str, *, issuer: str, audiences: Collection[str]
-) -> Claims:
+def read_claims(payload: bytes, token: str, *, issuer: str, audiences: Collection[str]) -> Claims:
     """Return what a signed payload says, if every claim has its exact type.
 
     Raises:
@@ -103,7 +100,7 @@ def read_claims(
         _refuse()
     if "jti" in claims:
         _text(claims, "jti")
-    return Claims(_read_caller(claims, token), kid, issued_at, not_before, expires_at)
+    return Claims(_read_caller(claims, token), issued_at, not_before, expires_at)
 
 
 def _read_caller(claims: dict[str, Any], token: str) -> Caller:

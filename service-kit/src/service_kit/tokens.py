@@ -88,7 +88,7 @@ class TokenVerifier:
         self._source = key_source
         self._leeway_seconds = leeway_seconds
         self._clock: Clock = clock or SystemClock()
-        self._keys: dict[str, tuple[Ed25519PublicKey, datetime | None]] = {}
+        self._keys: dict[str, PublicKey] = {}
         self._denials = _Denials()
         self._verified: OrderedDict[bytes, Claims] = OrderedDict()
         self._callbacks: list[Callable[[Denial], None]] = []
@@ -119,11 +119,8 @@ class TokenVerifier:
         """
         asked_at = self._clock.monotonic()
         await self._load_keys()
-        while batch := await self._source.list_denials(self._denials.last_sequence):
-            for denial in batch:
-                self._denials.add(denial)
-                for callback in self._callbacks:
-                    callback(denial)
+        while await self._load_denials():
+            continue
         self._denials.forget_expired(self._clock.now())
         self._last_success = asked_at
 
@@ -144,26 +141,25 @@ class TokenVerifier:
         return claims.caller
 
     def _find_verified(self, token: str) -> Claims | None:
-        found = self._verified.get(_digest(token))
-        if found is not None and found.kid not in self._keys:
-            return None
+        digest = _digest(token)
+        found = self._verified.get(digest)
+        if found is not None:
+            self._verified.move_to_end(digest)
         return found
 
     async def _verify_signed(self, token: str) -> Claims:
         header = read_header(token)
-        key, retired_at = await self._key(header.kid)
-        payload = check_signature(token, key)
-        claims = read_claims(
-            payload, token, header.kid, issuer=self._issuer, audiences=self._audiences
-        )
-        if retired_at and claims.issued_at > retired_at.timestamp() + self._leeway_seconds:
+        key = await self._key(header.kid)
+        payload = check_signature(token, Ed25519PublicKey.from_public_bytes(key.public_bytes))
+        claims = read_claims(payload, token, issuer=self._issuer, audiences=self._audiences)
+        if key.retired_at and claims.issued_at > key.retired_at.timestamp() + self._leeway_seconds:
             raise Unauthenticated("TOKEN_INVALID", "The token's key was retired before it.")
         self._verified[_digest(token)] = claims
         while len(self._verified) > MAX_CACHED:
             self._verified.popitem(last=False)
         return claims
 
-    async def _key(self, kid: str) -> tuple[Ed25519PublicKey, datetime | None]:
+    async def _key(self, kid: str) -> PublicKey:
         if kid not in self._keys:
             await self._refetch()
         found = self._keys.get(kid)
@@ -181,10 +177,20 @@ class TokenVerifier:
             await self._load_keys()
 
     async def _load_keys(self) -> None:
-        self._keys = {
-            key.kid: (Ed25519PublicKey.from_public_bytes(key.public_bytes), key.retired_at)
-            for key in await self._source.list_keys()
-        }
+        keys = {key.kid: key for key in await self._source.list_keys()}
+        if keys != self._keys:
+            # A key that went may have been stolen: what it signed is looked at again.
+            self._verified.clear()
+            self._keys = keys
+
+    async def _load_denials(self) -> bool:
+        """Load one batch, and tell whether there may be more."""
+        known = self._denials.last_sequence
+        for denial in await self._source.list_denials(known):
+            self._denials.add(denial)
+            for callback in self._callbacks:
+                callback(denial)
+        return self._denials.last_sequence > known
 
 
 class _Denials:
