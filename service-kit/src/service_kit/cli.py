@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from service_kit.lifecycle import load_settings
-from service_kit.settings import MigrationSettings, ServiceSettings
+from service_kit.settings import MigrationSettings, ProcessSettings, ServiceSettings
 
 
 def service_cli(
@@ -60,10 +60,9 @@ def service_cli(
         @app.command("migrate", help="Bring the database to the newest schema, then exit.")
         def run_migrate() -> None:
             settings = load_settings(MigrationSettings)
-            from service_kit import logs
+            _configure_process(name, settings)
             from service_kit.migrate import run_migrations
 
-            logs.configure(name, settings.log_level)
             asyncio.run(run_migrations(module, settings.url))
 
     return app

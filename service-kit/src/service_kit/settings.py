@@ -106,49 +106,6 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words separated by commas."""
 
 
-class _FromEnvironment(BaseSettings):
-    """Reads the environment, and `NAME_FILE` for secrets."""
-
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- likewise
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, SecretFiles(settings_cls), env_settings
-
-
-class MigrationSettings(_FromEnvironment):
-    """What `migrate` reads. It needs no certificate and no address of another service."""
-
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least important log events to write."""
-    database_url: DatabaseUrl | None = None
-    """The database, as a role that may change its tables."""
-    migration_database_url: DatabaseUrl | None = None
-    """The same, where DATABASE_URL is that of a role with lesser rights."""
-
-    @property
-    def url(self) -> SecretStr:
-        """The address to migrate."""
-        url = self.migration_database_url or self.database_url
-        assert url is not None  # checked below
-        return url
-
-    @model_validator(mode="after")
-    def _check_url(self) -> Self:
-        if self.migration_database_url is None and self.database_url is None:
-            raise SettingError("DATABASE_URL", "is not set")
-        return self
-
-
 class ProcessSettings(BaseSettings):
     """What every process of a service reads, whichever command it runs.
 
@@ -165,42 +122,6 @@ class ProcessSettings(BaseSettings):
     """The least important log events to write."""
     failpoints: str = ""
     """Places to kill or delay the process, in tests only (see service_kit.failpoints)."""
-
-    @model_validator(mode="after")
-    def _check_url(self) -> Self:
-        if self.migration_database_url is None and self.database_url is None:
-            raise SettingError("DATABASE_URL", "is not set")
-        return self
-
-
-class ServiceSettings(_FromEnvironment):
-    """What every service reads. A service adds its own below; docstrings become documentation."""
-
-    environment: Literal["development", "test", "production"] = "development"
-    """Where this runs. `production` refuses placeholder passwords, `test` allows failpoints."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least important log events to write."""
-    grpc_address: Address = "127.0.0.1:0"
-    """Where gRPC listens, host:port."""
-    http_address: Address = "127.0.0.1:0"
-    """Where health and metrics listen, host:port."""
-    tls_ca_file: FilePath
-    """PEM file with the authority that signs every service's certificate."""
-    tls_cert_file: FilePath
-    """PEM file with this service's certificate."""
-    tls_key_file: FilePath
-    """PEM file with the certificate's private key."""
-    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
-    """How long running calls may take to finish after SIGTERM."""
-    failpoints: str = ""
-    """Places to kill or delay the process, in tests only (see service_kit.failpoints)."""
-
-    @property
-    def tls(self) -> TlsFiles:
-        """The certificate as the kit's servers and channels take it."""
-        from service_kit.tls import TlsFiles
-
-        return TlsFiles(self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
 
     @model_validator(mode="after")
     def _check_environment(self) -> Self:
@@ -224,14 +145,38 @@ class ServiceSettings(_FromEnvironment):
             if not password or is_placeholder(password):
                 raise SettingError(name.upper(), "holds no password, or a placeholder for one")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- likewise
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, SecretFiles(settings_cls), env_settings
+
 
 class MigrationSettings(ProcessSettings):
-    """What `migrate` reads."""
+    """What `migrate` reads. It needs no certificate and no address of another service."""
 
-    database_url: DatabaseUrl
-    """The service's own database."""
+    database_url: DatabaseUrl | None = None
+    """The database, as a role that may change its tables."""
     migration_database_url: DatabaseUrl | None = None
-    """The same database as the role that owns its tables; without it, DATABASE_URL is used."""
+    """The same, where DATABASE_URL is that of a role with lesser rights."""
+
+    @property
+    def url(self) -> SecretStr:
+        """The address to migrate."""
+        url = self.migration_database_url or self.database_url
+        assert url is not None  # checked below
+        return url
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        if self.migration_database_url is None and self.database_url is None:
+            raise SettingError("DATABASE_URL", "is not set")
+        return self
 
 
 class ServiceSettings(ProcessSettings):
