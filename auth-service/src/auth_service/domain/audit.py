@@ -29,11 +29,9 @@ class AuditEntry:
         occurred_at: When, by this service's clock.
         user_id: Who did it; `None` for somebody we don't know.
         subject: The id of what it was done to, `""` where that is the user.
-        request_id: Follows the request through every service; "" outside one.
     """
 
     action: AuditAction
     occurred_at: datetime
     user_id: str | None
     subject: str = ""
-    request_id: str = ""

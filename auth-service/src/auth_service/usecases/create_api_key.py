@@ -72,6 +72,8 @@ class CreateApiKey:
                 request_id=request_id,
             )
             stored = await work.api_keys.add(key, hash_secret(secret))
+            if stored.project_id != key.project_id:
+                raise InvalidArgument("request_id", "This was used for a key of another project.")
             if stored.key_id != key.key_id:
                 return CreatedApiKey(stored, secret="")
             await work.audit.add(

@@ -11,6 +11,7 @@ from auth_service.domain.project import Project
 from auth_service.usecases.ports import UnitOfWorkFactory
 from auth_service.usecases.project_access import require
 from service_kit.errors import InvalidArgument
+from service_kit.ids import is_uuid
 from service_kit.paging import decode_page_token, encode_page_token
 from service_kit.paging import page_size as rows_per_page
 from service_kit.request_context import Caller
@@ -57,7 +58,7 @@ def _position(values: list[str | int] | None) -> tuple[datetime, str] | None:
     match values:
         case None:
             return None
-        case [int(micros), str(project_id)]:
+        case [int(micros), str(project_id)] if is_uuid(project_id):
             try:
                 return _EPOCH + timedelta(microseconds=micros), project_id
             except OverflowError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -44,5 +45,5 @@ class OpenSession:
         return TokenPair(
             access_token=access_token.text,
             refresh_token=refresh_token.text,
-            access_token_seconds=round((access_token.expires_at - now).total_seconds()),
+            access_token_seconds=math.ceil((access_token.expires_at - now).total_seconds()),
         )

@@ -1,0 +1,377 @@
+"""Fakes for the ports of auth-service, and the use cases made of them.
+
+`unit_of_work` is what differs: the unit tests' is a fake, the integration tests' is Postgres.
+"""
+
+import asyncio
+import copy
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import SimpleNamespace
+
+import pytest
+from auth_service.adapters.signing_keys import SigningKeyFiles
+from auth_service.adapters.token_signer import Ed25519TokenSigner
+from auth_service.bootstrap import Parts, access_use_cases, auth_use_cases, own_verifier
+from auth_service.domain.api_key import ApiKey
+from auth_service.domain.audit import AuditEntry
+from auth_service.domain.denial import Denial
+from auth_service.domain.errors import EmailTaken, UsernameTaken
+from auth_service.domain.identifiers import canonical
+from auth_service.domain.permissions import ProjectRole
+from auth_service.domain.project import Membership, Project
+from auth_service.domain.session import Session
+from auth_service.domain.user import ADMINISTRATORS, User
+from auth_service.settings import Settings
+from auth_service.usecases.check_access import CheckAccess
+from auth_service.usecases.list_denials import ListDenials
+from auth_service.usecases.register import Registration
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from service_kit.request_context import Caller
+from service_kit.testing.clock import FixedClock
+from service_kit.testing.pki import make_test_pki
+
+REFRESH_TOKEN_SECRET = "tests' own refresh secret, 0123456789"
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class FakeDatabase:
+    """What the fake repositories share."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    projects: dict[str, Project] = field(default_factory=dict)
+    members: dict[tuple[str, str], ProjectRole] = field(default_factory=dict)
+    api_keys: dict[str, ApiKey] = field(default_factory=dict)
+    key_hashes: dict[bytes, str] = field(default_factory=dict)
+    denials: list[Denial] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
+
+
+@dataclass
+class FakeUsers:
+    database: FakeDatabase
+
+    async def add(self, user):
+        for other in self.database.users.values():
+            if canonical(other.email) == canonical(user.email):
+                raise EmailTaken()
+        for other in self.database.users.values():
+            if canonical(other.username) == canonical(user.username):
+                raise UsernameTaken()
+        self.database.users[user.user_id] = user
+
+    async def find(self, user_id):
+        return self.database.users.get(user_id)
+
+    async def find_by_identifier(self, identifier):
+        for user in self.database.users.values():
+            if identifier in (canonical(user.email), canonical(user.username)):
+                return user
+        return None
+
+    async def record_login(self, user_id, at):
+        users = self.database.users
+        users[user_id] = replace(users[user_id], last_login_at=at)
+
+    async def has_administrator(self):
+        return any(user.role in ADMINISTRATORS for user in self.database.users.values())
+
+
+@dataclass
+class FakeSessions:
+    database: FakeDatabase
+
+    async def add(self, session):
+        self.database.sessions[session.session_id] = session
+
+    async def find_for_update(self, session_id):
+        return self.database.sessions.get(session_id)
+
+    async def save(self, session):
+        self.database.sessions[session.session_id] = session
+
+    async def count_active(self, user_id, now):
+        sessions = self.database.sessions.values()
+        return sum(one.user_id == user_id and one.is_active(now) for one in sessions)
+
+
+@dataclass
+class FakeProjects:
+    database: FakeDatabase
+
+    async def add_owned(self, project):
+        for other in self.database.projects.values():
+            if (
+                project.request_id is not None
+                and other.owner_user_id == project.owner_user_id
+                and other.request_id == project.request_id
+            ):
+                return other
+        self.database.projects[project.project_id] = project
+        self.database.members[project.project_id, project.owner_user_id] = ProjectRole.OWNER
+        return project
+
+    async def find_membership(self, user_id, project_id):
+        project = await self.find_for_update(project_id)
+        role = self.database.members.get((project_id, user_id))
+        return Membership(project, user_id, role) if project and role else None
+
+    async def find_default_membership(self, user_id):
+        for project in self.database.projects.values():
+            if project.is_default and project.owner_user_id == user_id:
+                return await self.find_membership(user_id, project.project_id)
+        return None
+
+    async def find_for_update(self, project_id):
+        project = self.database.projects.get(project_id)
+        return project if project and project.archived_at is None else None
+
+    async def save(self, project):
+        self.database.projects[project.project_id] = project
+
+    async def list_of_member(self, user_id, *, after, limit):
+        found = [
+            project
+            for project in self.database.projects.values()
+            if project.archived_at is None
+            and (project.project_id, user_id) in self.database.members
+            and (after is None or (project.created_at, project.project_id) > after)
+        ]
+        return sorted(found, key=lambda one: (one.created_at, one.project_id))[:limit]
+
+    async def list_member_ids(self, project_id):
+        return [user_id for project, user_id in self.database.members if project == project_id]
+
+
+@dataclass
+class FakeApiKeys:
+    database: FakeDatabase
+
+    async def add(self, key, secret_hash):
+        for other in self.database.api_keys.values():
+            if (
+                key.request_id is not None
+                and other.user_id == key.user_id
+                and other.request_id == key.request_id
+            ):
+                return other
+        self.database.api_keys[key.key_id] = key
+        self.database.key_hashes[secret_hash] = key.key_id
+        return key
+
+    async def find_by_hash(self, secret_hash):
+        return self.database.api_keys.get(self.database.key_hashes.get(secret_hash, ""))
+
+    async def record_use(self, key_id, at):
+        keys = self.database.api_keys
+        keys[key_id] = replace(keys[key_id], last_used_at=at)
+
+    async def list_of_project_for_update(self, project_id):
+        keys = self.database.api_keys.values()
+        return [one for one in keys if one.project_id == project_id and one.deleted_at is None]
+
+    async def save(self, key):
+        self.database.api_keys[key.key_id] = key
+
+
+@dataclass
+class FakeDenials:
+    database: FakeDatabase
+
+    async def add(self, denial):
+        sequence = len(self.database.denials) + 1
+        self.database.denials.append(replace(denial, sequence=sequence))
+
+    async def list_after(self, sequence, now, limit):
+        found = [
+            one for one in self.database.denials if one.sequence > sequence and one.expires_at > now
+        ]
+        return found[:limit]
+
+
+@dataclass
+class FakeAudit:
+    database: FakeDatabase
+
+    async def add(self, entry):
+        self.database.audit.append(entry)
+
+
+class FakeUnitOfWork:
+    """One transaction at a time, undone by an error, as far as a caller can see."""
+
+    def __init__(self):
+        self.database = FakeDatabase()
+        self.transactions = 0
+        self._one_at_a_time = asyncio.Lock()
+
+    @asynccontextmanager
+    async def __call__(self):
+        async with self._one_at_a_time:
+            self.transactions += 1
+            draft = copy.copy(self.database)
+            for name, value in vars(self.database).items():
+                setattr(draft, name, copy.copy(value))
+            yield SimpleNamespace(
+                users=FakeUsers(draft),
+                sessions=FakeSessions(draft),
+                projects=FakeProjects(draft),
+                api_keys=FakeApiKeys(draft),
+                denials=FakeDenials(draft),
+                audit=FakeAudit(draft),
+            )
+            self.database = draft
+
+
+class FakeHasher:
+    """Counts its work, which the real one takes long for."""
+
+    def __init__(self):
+        self.worked_on = []
+
+    async def hash(self, password):
+        self.worked_on.append(password)
+        return f"hash of {password}"
+
+    async def verify(self, password_hash, password):
+        self.worked_on.append(password)
+        return password_hash == f"hash of {password}"
+
+
+@dataclass
+class World:
+    """The use cases over one database, with short ways to begin."""
+
+    parts: Parts
+    settings: Settings
+    clock: FixedClock
+
+    def __post_init__(self):
+        self.auth = auth_use_cases(self.settings, self.parts)
+        self.access = access_use_cases(self.settings, self.parts)
+        self.check_access = CheckAccess(self.parts.unit_of_work)
+        self.list_denials = ListDenials(self.parts.unit_of_work, self.parts.clock)
+
+    async def registered(self, email="ann@example.org", **given):
+        """Register somebody and return the account and the tokens."""
+        return await self.auth.register(Registration(email=email, password=PASSWORD, **given))
+
+    async def person(self, email="ann@example.org"):
+        """Register somebody and return them as a caller."""
+        account, _ = await self.registered(email)
+        return a_person(account.user.user_id)
+
+    async def verifier(self):
+        verifier = own_verifier(self.settings.auth_issuer, self.parts)
+        await verifier.refresh()
+        return verifier
+
+    async def key_caller(self, secret):
+        """Exchange an API key and return the caller that its token speaks for."""
+        token = await self.access.exchange_api_key(secret)
+        return await (await self.verifier()).verify(token.text)
+
+
+def a_person(user_id):
+    return Caller(user_id, "person", "user", session_id="s1")
+
+
+def write_signing_key(directory, kid, modified_at=None):
+    """Write a new private key as the launcher does."""
+    path = directory / f"{kid}.pem"
+    path.touch(mode=0o600)
+    key = Ed25519PrivateKey.generate()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    if modified_at is not None:
+        os.utime(path, (modified_at, modified_at))
+    return key
+
+
+@pytest.fixture
+def new_signing_key():
+    return write_signing_key
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    services = ["gateway", "auth-service", "job-service", "cost-service", "compute-router"]
+    return make_test_pki(tmp_path_factory.mktemp("pki"), services)
+
+
+@pytest.fixture
+def signing_keys_dir(tmp_path):
+    directory = tmp_path / "signing-keys"
+    directory.mkdir()
+    write_signing_key(directory, "k1")
+    return directory
+
+
+@pytest.fixture
+def clock():
+    return FixedClock()
+
+
+@pytest.fixture
+def hasher():
+    return FakeHasher()
+
+
+@pytest.fixture
+def fake_unit_of_work():
+    return FakeUnitOfWork()
+
+
+@pytest.fixture
+def make_settings(pki, signing_keys_dir):
+    def make(**given):
+        tls = pki["auth-service"]
+        values = {
+            "environment": "test",
+            "tls_ca_file": tls.ca_file,
+            "tls_cert_file": tls.cert_file,
+            "tls_key_file": tls.key_file,
+            "database_url": "postgresql://auth_service:pw@127.0.0.1:1/none",
+            "signing_keys_dir": signing_keys_dir,
+            "refresh_token_secret": REFRESH_TOKEN_SECRET,
+        }
+        return Settings(**{**values, **given})
+
+    return make
+
+
+@pytest.fixture
+def make_world(unit_of_work, clock, hasher, make_settings):
+    def make(**given):
+        settings = make_settings(**given)
+        keys = SigningKeyFiles(settings.signing_keys_dir)
+        parts = Parts(
+            unit_of_work=unit_of_work,
+            clock=clock,
+            hasher=hasher,
+            signer=Ed25519TokenSigner(keys, settings.auth_issuer, settings.access_token_life),
+            signing_keys=keys,
+        )
+        return World(parts, settings, clock)
+
+    return make
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world()
+
+
+@pytest.fixture
+def password():
+    return PASSWORD
+
+
+@pytest.fixture
+def start() -> datetime:
+    """Where the tests' clock starts."""
+    return FixedClock().now()
