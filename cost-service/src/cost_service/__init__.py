@@ -1,0 +1,1 @@
+"""Prices, allowances, budgets, holds and the ledger."""

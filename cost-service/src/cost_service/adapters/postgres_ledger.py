@@ -1,0 +1,162 @@
+"""The ledger in Postgres. A settlement is one statement, decided by a unique index."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cost_service.adapters.postgres_holds import PERIOD_NOW
+from cost_service.domain.settlement import ALREADY_SETTLED, Booking, EntryKind, Settlement
+
+_OUTCOME: Final = """
+    job_id, project_id, job_state, target, model, tokens_input, tokens_output,
+    usage_source, provider_cost_nanousd, price_version, finished_at"""
+_OUTCOME_VALUES: Final = """
+    CAST(:job_id AS text), CAST(:project_id AS text), CAST(:job_state AS text),
+    CAST(:target AS text), CAST(:model AS text), CAST(:tokens_input AS bigint),
+    CAST(:tokens_output AS bigint), CAST(:usage_source AS text),
+    CAST(:provider_cost_nanousd AS bigint), CAST(:price_version AS text),
+    CAST(:finished_at AS timestamptz)"""
+
+# The hold's row is locked first, so that a post and a void of it come one after the other. The
+# ledger's unique index decides; the budgets change only for the entry that got in.
+_SETTLE: Final = text(
+    f"""
+    WITH hold AS MATERIALIZED (
+        SELECT hold_id, state, amount_nanousd FROM holds
+        WHERE hold_id = CAST(:hold_id AS text) FOR UPDATE
+    ), scoped AS MATERIALIZED (
+        SELECT array_agg(b.budget_id ORDER BY b.scope_kind, b.scope_id) AS budget_ids,
+               min(b.period) AS period
+        FROM hold_scopes s JOIN budgets b USING (budget_id) WHERE s.hold_id = :hold_id
+    ), entry AS (
+        INSERT INTO ledger (hold_id, kind, amount_nanousd, excess_nanousd, budget_ids, period,
+                            {_OUTCOME})
+        SELECT :hold_id, CAST(:kind AS text), least(CAST(:amount AS bigint), hold.amount_nanousd),
+               greatest(:amount - hold.amount_nanousd, 0), scoped.budget_ids, scoped.period,
+               {_OUTCOME_VALUES}
+        FROM hold CROSS JOIN scoped
+        WHERE hold.state = 'held'
+        ON CONFLICT DO NOTHING
+        RETURNING amount_nanousd, excess_nanousd
+    ), settled AS (
+        UPDATE holds SET state = CAST(:state AS text), settled_at = now()
+        FROM entry WHERE holds.hold_id = :hold_id
+    ), locked AS MATERIALIZED (
+        SELECT b.budget_id, hold.amount_nanousd AS held, entry.amount_nanousd AS charged
+        FROM entry CROSS JOIN hold CROSS JOIN budgets b
+        WHERE b.budget_id IN (SELECT budget_id FROM hold_scopes WHERE hold_id = :hold_id)
+        ORDER BY b.scope_kind, b.scope_id
+        FOR NO KEY UPDATE OF b
+    ), released AS (
+        UPDATE budgets b SET reserved_nanousd = b.reserved_nanousd - locked.held,
+                             posted_nanousd = b.posted_nanousd + locked.charged
+        FROM locked WHERE b.budget_id = locked.budget_id
+    )
+    SELECT entry.amount_nanousd, entry.excess_nanousd FROM hold LEFT JOIN entry ON true
+    """  # noqa: S608
+)
+
+_TOMBSTONE: Final = text(
+    """
+    INSERT INTO holds (hold_id, job_id, state, placed, amount_nanousd, price_version, settled_at)
+    VALUES (CAST(:hold_id AS text), CAST(:job_id AS text), CAST(:state AS text), false,
+            CAST(:amount AS bigint), CAST(:price_version AS text), now())
+    ON CONFLICT (hold_id) DO NOTHING RETURNING hold_id
+    """
+)
+
+# A month that was never opened: whoever sets a budget later finds the row and gives it a cap.
+_OPEN_MONTHS: Final = text(
+    f"""
+    INSERT INTO budgets (scope_kind, scope_id, period, cap_nanousd)
+    SELECT w.scope_kind, w.scope_id, coalesce(nullif(CAST(:period AS text), ''), {PERIOD_NOW}),
+           coalesce(a.cap_nanousd, 0)
+    FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS w(scope_kind, scope_id)
+    LEFT JOIN allocations a ON a.scope_kind = w.scope_kind AND a.scope_id = w.scope_id
+    WHERE w.scope_kind <> 'api_key' OR a.scope_id IS NOT NULL
+    ORDER BY w.scope_kind, w.scope_id
+    ON CONFLICT (scope_kind, scope_id, period) DO NOTHING
+    """  # noqa: S608
+)
+
+_BOOK_UNKNOWN: Final = text(
+    f"""
+    WITH month AS (
+        SELECT coalesce(nullif(CAST(:period AS text), ''), {PERIOD_NOW}) AS period
+    ), locked AS MATERIALIZED (
+        SELECT b.budget_id
+        FROM budgets b
+        JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS w(scope_kind, scope_id)
+          ON b.scope_kind = w.scope_kind AND b.scope_id = w.scope_id
+        WHERE b.period = (SELECT period FROM month) AND CAST(:kind AS text) = 'post'
+        ORDER BY b.scope_kind, b.scope_id
+        FOR NO KEY UPDATE OF b
+    ), charged AS (
+        UPDATE budgets b SET posted_nanousd = b.posted_nanousd + CAST(:amount AS bigint)
+        FROM locked WHERE b.budget_id = locked.budget_id
+    ), scoped AS (
+        INSERT INTO hold_scopes (hold_id, budget_id)
+        SELECT CAST(:hold_id AS text), budget_id FROM locked
+    )
+    INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, {_OUTCOME})
+    SELECT :hold_id, :kind, :amount, coalesce((SELECT array_agg(budget_id) FROM locked), '{{}}'),
+           month.period, {_OUTCOME_VALUES}
+    FROM month
+    ON CONFLICT DO NOTHING
+    RETURNING entry_id
+    """  # noqa: S608
+)
+
+
+class PostgresLedger:
+    """The `Ledger` port."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def settle(self, settlement: Settlement) -> Booking | None:
+        found = await self._session.execute(_SETTLE, _values(settlement))
+        row = found.one_or_none()
+        if row is None:
+            return None
+        if row.amount_nanousd is None:
+            return ALREADY_SETTLED
+        return Booking(True, row.amount_nanousd, row.excess_nanousd)
+
+    async def settle_unknown(self, settlement: Settlement) -> Booking | None:
+        values = _values(settlement)
+        if (await self._session.execute(_TOMBSTONE, values)).one_or_none() is None:
+            return None
+        if settlement.kind is EntryKind.POST:
+            await self._session.execute(_OPEN_MONTHS, values)
+        entry = (await self._session.execute(_BOOK_UNKNOWN, values)).one_or_none()
+        if entry is None:
+            return ALREADY_SETTLED
+        return Booking(True, settlement.amount_nanousd, had_hold=False)
+
+
+def _values(settlement: Settlement) -> dict[str, Any]:
+    outcome = settlement.outcome
+    return {
+        "hold_id": settlement.hold_id,
+        "kind": settlement.kind.value,
+        "state": settlement.hold_state.value,
+        "amount": settlement.amount_nanousd,
+        "kinds": [scope.kind.value for scope in settlement.scopes],
+        "ids": [scope.scope_id for scope in settlement.scopes],
+        "period": outcome.period,
+        "job_id": outcome.job_id,
+        "project_id": outcome.project_id,
+        "job_state": outcome.job_state,
+        "target": outcome.target,
+        "model": outcome.model,
+        "tokens_input": outcome.tokens_input,
+        "tokens_output": outcome.tokens_output,
+        "usage_source": outcome.usage_source,
+        "provider_cost_nanousd": outcome.provider_cost_nanousd,
+        "price_version": outcome.price_version,
+        "finished_at": outcome.finished_at,
+    }

@@ -1,0 +1,116 @@
+"""What work has cost, from the ledger alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
+
+# What an entry adds to what the tenant owes.
+_CHARGED: Final = (
+    "CASE kind WHEN 'refund' THEN -amount_nanousd WHEN 'void' THEN 0 ELSE amount_nanousd END"
+)
+
+# A job that was retried by its owner has several settlements; the last tells how it ended.
+_JOBS: Final = text(
+    """
+    SELECT count(*) AS jobs,
+           count(*) FILTER (WHERE job_state = 'completed') AS completed,
+           count(*) FILTER (WHERE job_state IN ('failed', 'dead_letter')) AS failed
+    FROM (
+        SELECT DISTINCT ON (job_id) job_state FROM ledger
+        WHERE project_id = :project_id AND kind IN ('post', 'void')
+          AND created_at >= now() - CAST(:days AS integer) * interval '1 day'
+        ORDER BY job_id, entry_id DESC
+    ) latest
+    """
+)
+_DAYS: Final = text(
+    f"""
+    SELECT CAST(created_at AT TIME ZONE 'UTC' AS date) AS day,
+           sum({_CHARGED}) AS cost_nanousd, count(DISTINCT job_id) AS jobs
+    FROM ledger
+    WHERE project_id = :project_id AND kind <> 'void'
+      AND created_at >= now() - CAST(:days AS integer) * interval '1 day'
+    GROUP BY day ORDER BY day
+    """  # noqa: S608
+)
+_JOB: Final = text(
+    f"""
+    WITH entries AS (
+        SELECT * FROM ledger WHERE job_id = :job_id AND project_id = :project_id
+    ), held AS (
+        SELECT h.hold_id, h.state, h.amount_nanousd, h.price_version
+        FROM holds h
+        WHERE h.job_id = :job_id AND (
+            h.hold_id IN (SELECT hold_id FROM entries)
+            OR EXISTS (
+                SELECT FROM hold_scopes s JOIN budgets b USING (budget_id)
+                WHERE s.hold_id = h.hold_id
+                  AND b.scope_kind = 'project' AND b.scope_id = :project_id
+            )
+        )
+        ORDER BY CAST(split_part(h.hold_id, ':', 2) AS bigint) DESC
+    ), latest AS (
+        SELECT * FROM entries WHERE kind IN ('post', 'void') ORDER BY entry_id DESC LIMIT 1
+    ), sums AS (
+        SELECT coalesce(sum({_CHARGED}), 0) AS charged_nanousd,
+               coalesce(sum(tokens_input) FILTER (WHERE kind = 'post'), 0) AS tokens_input,
+               coalesce(sum(tokens_output) FILTER (WHERE kind = 'post'), 0) AS tokens_output
+        FROM entries
+    )
+    SELECT sums.*, latest.target, latest.model, latest.created_at AS settled_at,
+           coalesce((SELECT amount_nanousd FROM held LIMIT 1), 0) AS held_nanousd,
+           NOT EXISTS (SELECT FROM held WHERE state = 'held') AS settled,
+           coalesce(nullif(latest.price_version, ''),
+                    (SELECT price_version FROM held LIMIT 1), '') AS price_version
+    FROM sums LEFT JOIN latest ON true
+    WHERE EXISTS (SELECT FROM entries) OR EXISTS (SELECT FROM held)
+    """  # noqa: S608
+)
+
+
+class PostgresReports:
+    """The `Reports` port."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def project_costs(self, project_id: str, period_days: int) -> ProjectCosts:
+        values = {"project_id": project_id, "days": period_days}
+        jobs = (await self._session.execute(_JOBS, values)).one()
+        days = tuple(
+            DayCost(row.day, int(row.cost_nanousd), row.jobs)
+            for row in await self._session.execute(_DAYS, values)
+        )
+        return ProjectCosts(
+            project_id=project_id,
+            period_days=period_days,
+            total_cost_nanousd=sum(day.cost_nanousd for day in days),
+            total_jobs=jobs.jobs,
+            completed_jobs=jobs.completed,
+            failed_jobs=jobs.failed,
+            days=days,
+        )
+
+    async def find_job_cost(self, project_id: str, job_id: str) -> JobCost | None:
+        found = await self._session.execute(_JOB, {"project_id": project_id, "job_id": job_id})
+        row = found.one_or_none()
+        if row is None:
+            return None
+        return JobCost(
+            job_id=job_id,
+            project_id=project_id,
+            held_nanousd=row.held_nanousd,
+            charged_nanousd=int(row.charged_nanousd),
+            settled=row.settled,
+            target=row.target or "",
+            model=row.model or "",
+            tokens_input=int(row.tokens_input),
+            tokens_output=int(row.tokens_output),
+            price_version=row.price_version,
+            settled_at=row.settled_at if row.settled else None,
+        )

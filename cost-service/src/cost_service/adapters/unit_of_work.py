@@ -1,0 +1,56 @@
+"""One database transaction, as the use cases see it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from cost_service.adapters.postgres_audit import PostgresAudit
+from cost_service.adapters.postgres_budgets import (
+    PostgresAllocations,
+    PostgresAllowances,
+    PostgresBudgets,
+)
+from cost_service.adapters.postgres_holds import PostgresHolds
+from cost_service.adapters.postgres_ledger import PostgresLedger
+from cost_service.adapters.postgres_price_book import PostgresPriceBook
+from cost_service.adapters.postgres_reports import PostgresReports
+from service_kit.database import transaction
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresWork:
+    """Everything that can be done in the transaction."""
+
+    holds: PostgresHolds
+    ledger: PostgresLedger
+    allowances: PostgresAllowances
+    allocations: PostgresAllocations
+    budgets: PostgresBudgets
+    reports: PostgresReports
+    prices: PostgresPriceBook
+    audit: PostgresAudit
+
+
+class PostgresUnitOfWork:
+    """Opens one transaction per `async with`; an error rolls it back."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
+        self._sessions = sessions
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[PostgresWork]:
+        async with transaction(self._sessions) as session:
+            yield PostgresWork(
+                holds=PostgresHolds(session),
+                ledger=PostgresLedger(session),
+                allowances=PostgresAllowances(session),
+                allocations=PostgresAllocations(session),
+                budgets=PostgresBudgets(session),
+                reports=PostgresReports(session),
+                prices=PostgresPriceBook(session),
+                audit=PostgresAudit(session),
+            )

@@ -1,0 +1,58 @@
+"""Something that has a budget of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cost_service.domain.names import require_id
+from service_kit.errors import InvalidArgument
+
+
+class BudgetScopeKind(StrEnum):
+    """What a budget belongs to."""
+
+    PROJECT = "project"
+    TEAM = "team"
+    API_KEY = "api_key"
+
+    @property
+    def needs_budget(self) -> bool:
+        """Tell whether work is refused without a budget. A key has a cap only if one was set."""
+        return self is not BudgetScopeKind.API_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetScope:
+    """A project, team or key, and whose allowance a default cap of it counts against."""
+
+    kind: BudgetScopeKind
+    scope_id: str
+    owner_user_id: str = ""
+    default_cap: bool = False
+
+    def __post_init__(self) -> None:
+        require_id("scope_id", self.scope_id)
+        if self.owner_user_id or self.default_cap:
+            require_id("owner_user_id", self.owner_user_id)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells scopes apart, and the order in which their rows are locked."""
+        return (self.kind.value, self.scope_id)
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace('_', ' ')} {self.scope_id}"
+
+
+def ordered_scopes(scopes: Iterable[BudgetScope]) -> tuple[BudgetScope, ...]:
+    """Return the scopes in the one order in which everybody locks them.
+
+    Raises:
+        InvalidArgument: A scope is named twice.
+    """
+    ordered = tuple(sorted(scopes, key=lambda scope: scope.key))
+    if len({scope.key for scope in ordered}) != len(ordered):
+        raise InvalidArgument("scopes", "A scope may be named only once.")
+    return ordered

@@ -1,0 +1,92 @@
+"""Everything that can go wrong with money, in words a client understands."""
+
+from cost_service.domain.budget_scope import BudgetScope
+from service_kit.errors import ErrorCode, ServiceError
+
+
+class BudgetExceeded(ServiceError):
+    """A scope has less left in this month than was asked for."""
+
+    code = ErrorCode.RESOURCE_EXHAUSTED
+    reason = "BUDGET_EXCEEDED"
+
+    def __init__(
+        self,
+        scope: BudgetScope,
+        *,
+        cap_nanousd: int,
+        reserved_nanousd: int,
+        posted_nanousd: int,
+        requested_nanousd: int,
+    ) -> None:
+        super().__init__(
+            f"The budget of {scope} has too little left for this request.",
+            metadata={
+                "scope_kind": scope.kind,
+                "scope_id": scope.scope_id,
+                "cap_nanousd": str(cap_nanousd),
+                "reserved_nanousd": str(reserved_nanousd),
+                "posted_nanousd": str(posted_nanousd),
+                "requested_nanousd": str(requested_nanousd),
+            },
+        )
+
+
+class NoBudget(ServiceError):
+    """Nothing was allocated to a scope, and no default applies (or is left) for it."""
+
+    code = ErrorCode.RESOURCE_EXHAUSTED
+    reason = "NO_BUDGET"
+
+    def __init__(self, scope: BudgetScope, requested_nanousd: int) -> None:
+        super().__init__(
+            f"No budget is set for {scope}.",
+            metadata={
+                "scope_kind": scope.kind,
+                "scope_id": scope.scope_id,
+                "requested_nanousd": str(requested_nanousd),
+            },
+        )
+
+
+class HoldSettled(ServiceError):
+    """The hold was posted or voided before, so it can't be placed (again)."""
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "HOLD_SETTLED"
+
+    def __init__(self, hold_id: str, state: str) -> None:
+        super().__init__(
+            f"Hold {hold_id} is already {state}.", metadata={"hold_id": hold_id, "state": state}
+        )
+
+
+class AllowanceExceeded(ServiceError):
+    """The owner's budgets together would come to more than the owner may allocate."""
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "ALLOWANCE_EXCEEDED"
+
+    def __init__(
+        self, *, amount_nanousd: int, allocated_nanousd: int, requested_nanousd: int
+    ) -> None:
+        super().__init__(
+            "The allowance of the project's owner does not cover this budget.",
+            metadata={
+                "amount_nanousd": str(amount_nanousd),
+                "allocated_nanousd": str(allocated_nanousd),
+                "requested_nanousd": str(requested_nanousd),
+            },
+        )
+
+
+class JobCostNotFound(ServiceError):
+    """The project has no such job, or nothing is booked or held for it."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "JOB_COST_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Nothing is booked or held for job {job_id}.", metadata={"job_id": job_id}
+        )

@@ -1,0 +1,173 @@
+"""Between the words of the protos and the words of the domain."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from google.protobuf import timestamp_pb2
+from weir.cost.v1 import cost_service_pb2 as cost_pb
+from weir.cost.v1 import ledger_service_pb2 as ledger_pb
+from weir.cost.v1 import price_service_pb2 as price_pb
+
+from cost_service.domain.budget import Budget, BudgetStatus
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.costs import JobCost, ProjectCosts
+from cost_service.domain.hold import Hold, HoldRequest, HoldState
+from cost_service.domain.prices import PriceSnapshot
+from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from service_kit.errors import InvalidArgument
+
+SCOPE_KINDS: Final[dict[ledger_pb.BudgetScopeKind.ValueType, BudgetScopeKind]] = {
+    ledger_pb.BUDGET_SCOPE_KIND_PROJECT: BudgetScopeKind.PROJECT,
+    ledger_pb.BUDGET_SCOPE_KIND_TEAM: BudgetScopeKind.TEAM,
+    ledger_pb.BUDGET_SCOPE_KIND_API_KEY: BudgetScopeKind.API_KEY,
+}
+HOLD_STATES: Final = {
+    HoldState.HELD: ledger_pb.HOLD_STATE_HELD,
+    HoldState.POSTED: ledger_pb.HOLD_STATE_POSTED,
+    HoldState.VOIDED: ledger_pb.HOLD_STATE_VOIDED,
+}
+BUDGET_STATUSES: Final = {
+    BudgetStatus.NO_BUDGET_SET: cost_pb.BUDGET_STATUS_NO_BUDGET_SET,
+    BudgetStatus.OK: cost_pb.BUDGET_STATUS_OK,
+    BudgetStatus.WARNING: cost_pb.BUDGET_STATUS_WARNING,
+    BudgetStatus.CRITICAL: cost_pb.BUDGET_STATUS_CRITICAL,
+    BudgetStatus.EXCEEDED: cost_pb.BUDGET_STATUS_EXCEEDED,
+}
+
+
+def scope_from_proto(scope: ledger_pb.BudgetScope) -> BudgetScope:
+    kind = SCOPE_KINDS.get(scope.kind)
+    if kind is None:
+        raise InvalidArgument("scopes", "The kind of a scope is not known.")
+    return BudgetScope(kind, scope.scope_id, scope.owner_user_id, scope.default_cap)
+
+
+def hold_request_from_proto(request: ledger_pb.PlaceHoldRequest) -> HoldRequest:
+    return HoldRequest(
+        hold_id=request.hold_id,
+        scopes=tuple(scope_from_proto(scope) for scope in request.scopes),
+        amount_nanousd=request.amount_nanousd,
+        price_version=request.price_version,
+    )
+
+
+def post_from_proto(request: ledger_pb.PostHoldRequest) -> Settlement:
+    return Settlement(
+        hold_id=request.hold_id,
+        kind=EntryKind.POST,
+        amount_nanousd=request.amount_nanousd,
+        scopes=tuple(scope_from_proto(scope) for scope in request.scopes),
+        outcome=outcome_from_proto(request.outcome),
+    )
+
+
+def void_from_proto(request: ledger_pb.VoidHoldRequest) -> Settlement:
+    return Settlement(
+        hold_id=request.hold_id,
+        kind=EntryKind.VOID,
+        amount_nanousd=0,
+        scopes=tuple(scope_from_proto(scope) for scope in request.scopes),
+        outcome=outcome_from_proto(request.outcome),
+    )
+
+
+def outcome_from_proto(outcome: ledger_pb.OutcomeSummary) -> Outcome:
+    return Outcome(
+        job_id=outcome.job_id,
+        project_id=outcome.project_id,
+        job_state=outcome.job_state,
+        target=outcome.target,
+        model=outcome.model,
+        tokens_input=outcome.tokens_input,
+        tokens_output=outcome.tokens_output,
+        usage_source=outcome.usage_source,
+        provider_cost_nanousd=outcome.provider_cost_nanousd,
+        price_version=outcome.price_version,
+        period=outcome.period,
+        finished_at=_moment(outcome.finished_at) if outcome.HasField("finished_at") else None,
+    )
+
+
+def hold_to_proto(hold: Hold) -> ledger_pb.Hold:
+    return ledger_pb.Hold(
+        hold_id=hold.hold_id,
+        state=HOLD_STATES[hold.state],
+        amount_nanousd=hold.amount_nanousd,
+        price_version=hold.price_version,
+        created_at=_timestamp(hold.created_at),
+    )
+
+
+def budget_to_proto(budget: Budget) -> cost_pb.Budget:
+    return cost_pb.Budget(
+        project_id=budget.scope.scope_id,
+        period=budget.period,
+        has_budget=budget.has_budget,
+        cap_nanousd=budget.cap_nanousd,
+        reserved_nanousd=budget.reserved_nanousd,
+        posted_nanousd=budget.posted_nanousd,
+        status=BUDGET_STATUSES[budget.status],
+    )
+
+
+def project_costs_to_proto(costs: ProjectCosts) -> cost_pb.ProjectCosts:
+    return cost_pb.ProjectCosts(
+        project_id=costs.project_id,
+        total_cost_nanousd=costs.total_cost_nanousd,
+        total_jobs=costs.total_jobs,
+        completed_jobs=costs.completed_jobs,
+        failed_jobs=costs.failed_jobs,
+        period_days=costs.period_days,
+        days=[
+            cost_pb.DayCost(day=day.day.isoformat(), cost_nanousd=day.cost_nanousd, jobs=day.jobs)
+            for day in costs.days
+        ],
+    )
+
+
+def job_cost_to_proto(cost: JobCost) -> cost_pb.JobCost:
+    return cost_pb.JobCost(
+        job_id=cost.job_id,
+        project_id=cost.project_id,
+        held_nanousd=cost.held_nanousd,
+        charged_nanousd=cost.charged_nanousd,
+        settled=cost.settled,
+        target=cost.target,
+        model=cost.model,
+        tokens_input=cost.tokens_input,
+        tokens_output=cost.tokens_output,
+        price_version=cost.price_version,
+        settled_at=_timestamp(cost.settled_at) if cost.settled_at else None,
+    )
+
+
+def price_snapshot_to_proto(snapshot: PriceSnapshot) -> price_pb.PriceSnapshot:
+    return price_pb.PriceSnapshot(
+        price_version=snapshot.price_version,
+        prices=[
+            price_pb.Price(
+                target=price.target,
+                model=price.model,
+                input_nanousd_per_million=price.input_nanousd_per_million,
+                output_nanousd_per_million=price.output_nanousd_per_million,
+            )
+            for price in snapshot.prices
+        ],
+        valid_from=_timestamp(snapshot.valid_from),
+    )
+
+
+def _timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
+    timestamp = timestamp_pb2.Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def _moment(timestamp: timestamp_pb2.Timestamp) -> datetime | None:
+    try:
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        # A settlement is booked whatever the report beside it says.
+        return None

@@ -1,0 +1,156 @@
+"""What the use cases need from the outside, in their own words."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from cost_service.domain.allowance import Allowance
+from cost_service.domain.budget import Allocation, Budget
+from cost_service.domain.budget_scope import BudgetScope
+from cost_service.domain.costs import JobCost, ProjectCosts
+from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
+from cost_service.domain.prices import PriceSnapshot
+from cost_service.domain.settlement import Booking, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What one round trip made of a request for a hold, before the commit.
+
+    The hold is placed if every scope granted it; else the transaction must be rolled back.
+    """
+
+    hold: Hold
+    grants: tuple[ScopeGrant, ...]
+
+    @property
+    def refusal(self) -> ScopeGrant | None:
+        """The first scope that has too little left."""
+        return next((grant for grant in self.grants if not grant.granted), None)
+
+
+class Holds(Protocol):
+    async def place(self, request: HoldRequest) -> Placement | None:
+        """Reserve the amount in every scope that has enough, all rows locked in scope order.
+
+        Return `None`, and change nothing, if the hold exists already or a scope that needs a
+        budget has none in this month.
+        """
+        ...
+
+    async def find(self, hold_id: str) -> Hold | None: ...
+
+    async def list_open(
+        self, min_age_seconds: int, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[Hold]:
+        """Return holds nobody settled, oldest first, from after (created_at, hold_id) on."""
+        ...
+
+
+class Ledger(Protocol):
+    async def settle(self, settlement: Settlement) -> Booking | None:
+        """Book the settlement of a hold, unless it was settled before; `None`: no such hold."""
+        ...
+
+    async def settle_unknown(self, settlement: Settlement) -> Booking | None:
+        """Book a settlement whose hold never came, and keep the hold from ever being placed.
+
+        Return `None`, and change nothing, if the hold has turned up meanwhile.
+        """
+        ...
+
+
+class Allowances(Protocol):
+    async def get_for_update(self, user_id: str, default_nanousd: int) -> Allowance:
+        """Return a user's allowance, locked; made with the default at first use."""
+        ...
+
+    async def save(self, allowance: Allowance) -> None: ...
+
+
+class Allocations(Protocol):
+    async def find(self, scope: BudgetScope) -> Allocation | None: ...
+
+    async def find_for_update(self, scope: BudgetScope) -> Allocation | None: ...
+
+    async def save(self, allocation: Allocation) -> None: ...
+
+
+class Budgets(Protocol):
+    async def find(self, scope: BudgetScope) -> Budget:
+        """Return the scope's current month, by the database's clock."""
+        ...
+
+    async def open_month(self, allocation: Allocation) -> None:
+        """Make the row of the current month, unless it is there."""
+        ...
+
+    async def set_cap(self, allocation: Allocation) -> Budget:
+        """Give the current month the allocation's cap and return it."""
+        ...
+
+
+class Reports(Protocol):
+    async def project_costs(self, project_id: str, period_days: int) -> ProjectCosts: ...
+
+    async def find_job_cost(self, project_id: str, job_id: str) -> JobCost | None: ...
+
+
+class PriceBook(Protocol):
+    async def current(self) -> PriceSnapshot:
+        """Return the latest version that is valid by the database's clock."""
+        ...
+
+
+class Audit(Protocol):
+    async def add(
+        self, action: str, *, actor: str, subject: str, details: Mapping[str, str | int]
+    ) -> None: ...
+
+
+class UnitOfWork(Protocol):
+    """One database transaction. Leaving it without an error commits."""
+
+    @property
+    def holds(self) -> Holds: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def allowances(self) -> Allowances: ...
+    @property
+    def allocations(self) -> Allocations: ...
+    @property
+    def budgets(self) -> Budgets: ...
+    @property
+    def reports(self) -> Reports: ...
+    @property
+    def prices(self) -> PriceBook: ...
+    @property
+    def audit(self) -> Audit: ...
+
+
+class UnitOfWorkFactory(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+
+
+class HoldOutcome(StrEnum):
+    """What became of a request for a hold."""
+
+    PLACED = "placed"
+    REPEATED = "repeated"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    NO_BUDGET = "no_budget"
+    SETTLED = "settled"
+
+
+class CostMeter(Protocol):
+    """Counts, for the operator."""
+
+    def hold_answered(self, outcome: HoldOutcome) -> None: ...
+
+    def settlement_booked(self, settlement: Settlement, booking: Booking) -> None: ...
+
+    def settlement_repeated(self) -> None: ...
