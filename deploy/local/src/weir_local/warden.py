@@ -26,7 +26,9 @@ class Warden:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start the small process."""
+        """Start the small process, unless it runs."""
+        if self._process is not None:
+            return self
         self._process = subprocess.Popen(
             [sys.executable, "-m", "weir_local.warden"],
             stdin=subprocess.PIPE,
