@@ -71,7 +71,9 @@ async def test_every_method_refuses_the_wrong_service(stack, methods):
                     if owner != server:
                         continue
                     code, details = await call(channel, method)
-                    refused = code is grpc.StatusCode.PERMISSION_DENIED and "may not call" in details
+                    refused = (
+                        code is grpc.StatusCode.PERMISSION_DENIED and "may not call" in details
+                    )
                     if refused == (caller in callers[service]):
                         wrong.append((caller, method, code, details))
 

@@ -17,8 +17,8 @@ async def test_queued_job_runs_and_is_booked(account, until):
     assert accepted.status_code == 202, accepted.text
     job = await account.finished_job(accepted.json()["job_id"])
 
-    assert job["status"] == "completed"
-    assert job["result"]["text"].strip()
+    assert job["state"] == "completed"
+    assert job["result_text"].strip()
     assert job["tokens_used_total"] == job["tokens_used_input"] + job["tokens_used_output"]
     # 2 words + 8 characters of context // 10
     assert job["decision"]["complexity"]["score"] == 2
@@ -28,11 +28,11 @@ async def test_queued_job_runs_and_is_booked(account, until):
         return cost.json() if cost.status_code == 200 and cost.json()["settled"] else None
 
     cost = await until(booked, seconds=10)
-    assert cost["charged_nanousd"] == job["tokens_used_total"] * 1_000_000
-    assert cost["charged_nanousd"] <= cost["held_nanousd"]
+    assert cost["actual_cost_nanousd"] == job["tokens_used_total"] * 1_000_000
+    assert cost["actual_cost_nanousd"] <= cost["estimated_cost_nanousd"]
     report = (await account.http.get(f"/api/v1/costs/projects/{account.project_id}")).json()
     assert report["total_jobs"] == report["completed_jobs"] == 1
-    assert report["total_cost_nanousd"] == cost["charged_nanousd"]
+    assert report["total_cost_nanousd"] == cost["actual_cost_nanousd"]
 
 
 async def test_project_has_the_budget_it_was_given(account):
@@ -83,7 +83,7 @@ async def test_job_beyond_its_budget_is_blocked_then_released(account, until):
         return read.json()
 
     async def blocked():
-        return (await state())["status"] == "blocked"
+        return (await state())["state"] == "blocked"
 
     await until(blocked, seconds=10)
     assert (await state())["failure_reason"] == "BUDGET_EXCEEDED"
@@ -93,7 +93,7 @@ async def test_job_beyond_its_budget_is_blocked_then_released(account, until):
     assert topped_up.status_code == 200, topped_up.text
 
     async def completed():
-        return (await state())["status"] == "completed"
+        return (await state())["state"] == "completed"
 
     await until(completed, seconds=20)
 

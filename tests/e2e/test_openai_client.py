@@ -125,7 +125,7 @@ async def test_client_that_leaves_pays_for_what_was_made(account, until):
     async def settled():
         job = (await account.jobs())[0]
         budget = await account.budget()
-        return job if job["status"] == "cancelled" and budget["reserved_nanousd"] == 0 else None
+        return job if job["state"] == "cancelled" and budget["reserved_nanousd"] == 0 else None
 
     job = await until(settled, seconds=10)
     assert 0 < job["tokens_used_output"] < 400

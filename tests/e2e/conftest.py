@@ -1,0 +1,334 @@
+"""The whole stack as processes, and people who use it.
+
+`stack` runs the real model and is shared by all modules. `crash_stack` and `paid_crash_stack` run
+`ENGINE=instant` with short leases, to be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import httpx
+import openai
+import pytest
+from service_kit.ids import new_id
+from service_kit.testing.tokens import TestIssuer
+from weir_local.stack import Stack
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEST = {"ENVIRONMENT": "test"}
+FINAL = {"completed", "failed", "dead_letter", "cancelled"}
+PASSWORD = "correct horse battery staple"
+SHORT_LEASES = {
+    "LEASE_SECONDS": "2",
+    "LEASE_RENEW_SECONDS": "0.5",
+    "POLL_SECONDS": "0.2",
+    "RETRY_BACKOFF_SECONDS": "0.2",
+    "RECONCILE_AFTER_SECONDS": "4",
+}
+
+
+class RunningStack:
+    """A stack that tests may look into and break."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.gateway_url = stack.gateway_url
+
+    def grpc_address(self, service: str) -> str:
+        return self._stack.grpc_address(service)
+
+    def internal_channel(self, server: str, *, caller: str | None) -> grpc.aio.Channel:
+        """Open a channel to a service as another service, or without any certificate."""
+        name = "gpu-worker/local-0" if caller == "gpu-worker" else caller
+        files = self._stack.authority.issue(name or "gateway")
+        credentials = grpc.ssl_channel_credentials(
+            files.authority.read_bytes(),
+            files.key.read_bytes() if caller else None,
+            files.certificate.read_bytes() if caller else None,
+        )
+        options = (("grpc.ssl_target_name_override", server),)
+        return grpc.aio.secure_channel(self.grpc_address(server), credentials, options)
+
+    # --- breaking it -------------------------------------------------------------------------
+
+    async def arm(self, service: str, failpoint: str, *, action: str = "kill") -> None:
+        """Restart a service so that it dies, or pauses, where the failpoint is."""
+        await self._restart(service, {"FAILPOINTS": f"{failpoint}={action}"})
+
+    async def disarm(self, service: str) -> None:
+        """Start a service again as it should be."""
+        await self._restart(service, {})
+
+    async def kill(self, service: str) -> None:
+        await asyncio.to_thread(self._stack.kill, service)
+
+    async def died(self, service: str, *, seconds: float = 20) -> None:
+        """Return when the process is gone; fail if the failpoint was never reached."""
+        deadline = time.monotonic() + seconds
+        while self._stack.find(service) is not None:
+            assert time.monotonic() < deadline, f"{service} never reached its failpoint"
+            await asyncio.sleep(0.05)
+
+    async def _restart(self, service: str, environment: dict[str, str]) -> None:
+        await asyncio.to_thread(self._stack.kill, service)
+        await asyncio.to_thread(self._stack.start_service, service, 0, environment)
+
+    # --- looking into it ---------------------------------------------------------------------
+
+    async def settled_ledger_of(self, job_id: str, *, seconds: float = 20) -> list[dict[str, Any]]:
+        """Return the ledger's entries for a job, once its hold is no longer open."""
+        deadline = time.monotonic() + seconds
+        while True:
+            entries = await self._query(
+                "cost-service", "SELECT kind, amount_nanousd FROM ledger WHERE job_id = $1", job_id
+            )
+            held = await self._query(
+                "cost-service",
+                "SELECT hold_id FROM holds WHERE job_id = $1 AND state = 'held'",
+                job_id,
+            )
+            if entries and not held:
+                return entries
+            assert time.monotonic() < deadline, f"job {job_id} is not settled: {entries} {held}"
+            await asyncio.sleep(0.1)
+
+    async def assert_clean(self, account: Account) -> None:
+        """Nothing of this account is held, and the ledger checker is content."""
+        assert (await account.budget())["reserved_nanousd"] == 0
+        check = await asyncio.to_thread(self._stack.check_ledger)
+        assert check.consistent, check.report
+
+    async def _query(self, service: str, query: str, *values: object) -> list[dict[str, Any]]:
+        connection = await asyncpg.connect(self._stack.database_url(service))
+        try:
+            return [dict(row) for row in await connection.fetch(query, *values)]
+        finally:
+            await connection.close()
+
+
+@dataclass
+class Account:
+    """A registered person with an API key, and the clients they use."""
+
+    username: str
+    user_id: str
+    project_id: str
+    api_key: str
+    http: httpx.AsyncClient
+    v1: httpx.AsyncClient
+    openai: openai.AsyncOpenAI = field(repr=False)
+
+    async def new_key(self, scopes: list[str]) -> str:
+        made = await self.http.post(
+            "/api/v1/auth/api-keys", json={"name": f"key {new_id()}", "scopes": scopes}
+        )
+        assert made.status_code == 201, made.text
+        return str(made.json()["secret"])
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        answer = await self.http.get("/api/v1/jobs")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["jobs"])
+
+    async def budget(self) -> dict[str, Any]:
+        answer = await self.http.get(f"/api/v1/costs/projects/{self.project_id}/budget")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def set_budget(self, amount: str) -> None:
+        answer = await self.http.put(
+            f"/api/v1/projects/{self.project_id}/budget", json={"budget_allocated": amount}
+        )
+        assert answer.status_code == 200, answer.text
+
+    async def charged_nanousd(self) -> int:
+        """What is booked or held for this account's default project."""
+        budget = await self.budget()
+        return int(budget["actual_cost_nanousd"]) + int(budget["reserved_nanousd"])
+
+    async def finished_job(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
+        """Return a job once it is final."""
+
+        async def final() -> dict[str, Any] | None:
+            answer = await self.http.get(f"/api/v1/jobs/{job_id}")
+            if answer.status_code >= 500:
+                return None
+            assert answer.status_code == 200, answer.text
+            job = answer.json()
+            return job if job["state"] in FINAL else None
+
+        return await wait_until(final, seconds=seconds)
+
+    async def only_job_finished(self, *, seconds: float = 60) -> dict[str, Any]:
+        """Return this account's one and only job once it is final."""
+        jobs = await wait_until(self.jobs, seconds=seconds)
+        assert len(jobs) == 1
+        return await self.finished_job(jobs[0]["job_id"], seconds=seconds)
+
+
+async def wait_until(condition: Callable[[], Awaitable[Any]], *, seconds: float) -> Any:
+    """Return the first result of the condition that is true, or fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = await condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[Any]]:
+    return wait_until
+
+
+@contextmanager
+def started_stack(
+    environment: dict[str, str], services: dict[str, dict[str, str]]
+) -> Iterator[RunningStack]:
+    # A short path: sockets and `nobody` need to reach it.
+    home = Path(tempfile.mkdtemp(prefix="weir-e2e-"))
+    home.chmod(0o755)
+    stack = Stack(
+        home / "weir", environment=environment, services=services, stop_with_launcher=True
+    )
+    try:
+        stack.up()
+        yield RunningStack(stack)
+    finally:
+        stack.down()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """Weir with the real model."""
+    limits = {"RATE_LIMIT_PER_MINUTE": "6000", "AUTH_RATE_LIMIT_PER_MINUTE": "6000"}
+    with started_stack(TEST, {"gateway": limits}) as running:
+        yield running
+
+
+def instant(**services: dict[str, str]) -> dict[str, dict[str, str]]:
+    limits = {"RATE_LIMIT_PER_MINUTE": "6000", "AUTH_RATE_LIMIT_PER_MINUTE": "6000"}
+    return {
+        "gateway": limits,
+        "job-service": SHORT_LEASES,
+        "compute-router": {"WORKER_LEASE_SECONDS": "2"},
+        "gpu-worker": {
+            "ENGINE": "instant",
+            "ENGINE_SLOTS": "4",
+            "INSTANT_TOKENS": "20",
+            "INSTANT_TOKEN_DELAY_MS": "20",
+        },
+        **services,
+    }
+
+
+@pytest.fixture(scope="module")
+def crash_stack() -> Iterator[RunningStack]:
+    """Weir with the stand-in engine and short leases, to be killed."""
+    with started_stack(TEST, instant()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def paid_crash_stack() -> Iterator[RunningStack]:
+    """The same, with a local target that counts as paid, so that `Go` is asked for."""
+    router = {"WORKER_LEASE_SECONDS": "2", "LOCAL_TARGET_PAID": "true"}
+    with started_stack(TEST, instant(**{"compute-router": router})) as running:
+        yield running
+
+
+@pytest.fixture
+async def new_account(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Any]]:
+    """Make accounts on whichever stack the test uses."""
+    names = ("paid_crash_stack", "crash_stack", "stack")
+    used = next((name for name in names if name in request.fixturenames), "stack")
+    running: RunningStack = request.getfixturevalue(used)
+    async with AsyncExitStack() as clients:
+
+        async def make() -> Account:
+            return await _register(running.gateway_url, clients)
+
+        yield make
+
+
+@pytest.fixture
+async def account(new_account: Callable[[], Awaitable[Account]]) -> Account:
+    """Somebody new, with a default project and a key that may read, infer and queue."""
+    return await new_account()
+
+
+async def _register(gateway_url: str, clients: AsyncExitStack) -> Account:
+    username = f"user-{new_id()}"
+    http = await clients.enter_async_context(httpx.AsyncClient(base_url=gateway_url, timeout=60))
+    registered = await http.post(
+        "/api/v1/auth/register",
+        json={
+            "email": f"{username}@example.org",
+            "username": username,
+            "name": "Ada",
+            "password": PASSWORD,
+        },
+    )
+    assert registered.status_code == 201, registered.text
+    http.headers["authorization"] = f"Bearer {registered.json()['access_token']}"
+    me = (await http.get("/api/v1/auth/me")).json()
+    made = await http.post(
+        "/api/v1/auth/api-keys",
+        json={"name": "tests", "scopes": ["read", "inference", "jobs:write"]},
+    )
+    assert made.status_code == 201, made.text
+    key = made.json()["secret"]
+    v1 = await clients.enter_async_context(
+        httpx.AsyncClient(
+            base_url=gateway_url, headers={"authorization": f"Bearer {key}"}, timeout=60
+        )
+    )
+    client = await clients.enter_async_context(
+        openai.AsyncOpenAI(api_key=key, base_url=f"{gateway_url}/v1")
+    )
+    return Account(username, me["id"], me["default_project_id"], key, http, v1, client)
+
+
+@pytest.fixture
+def tokens_of_others() -> Callable[[str], dict[str, str]]:
+    """Tokens for a user that our auth-service never signed."""
+
+    def make(user_id: str) -> dict[str, str]:
+        stranger = TestIssuer()
+        now = int(time.time())
+        return {
+            "foreign": stranger.person_token(user_id),
+            "internal": stranger.key_token(user_id),
+            "expired": stranger.person_token(user_id, iat=now - 3600, exp=now - 1800),
+            "garbage": "eyJhbGciOiJub25lIn0.e30.",
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rpc_methods() -> list[tuple[str, str, str]]:
+    """(package, RPC service, method) of everything the protos declare."""
+    generated = REPOSITORY / "protos" / "gen"
+    found = []
+    for file in sorted(generated.rglob("*_pb2.py")):
+        name = ".".join(file.relative_to(generated).with_suffix("").parts)
+        for service in importlib.import_module(name).DESCRIPTOR.services_by_name.values():
+            package = service.full_name.rpartition(".")[0]
+            found += [(package, service.name, method.name) for method in service.methods]
+    assert len(found) > 20
+    return found
