@@ -1,4 +1,4 @@
-"""Prints `.env.example` from the settings classes: `make env-example` writes it, a test compares."""
+"""Prints `.env.example` from the settings classes; `make env-example` writes it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ def test_every_variable_is_described(repository):
     lines = (repository / ".env.example").read_text().splitlines()
     undescribed = [
         line
-        for before, line in zip(lines, lines[1:], strict=False)
+        for before, line in itertools.pairwise(lines)
         if "=" in line and line.removeprefix("# ").split("=")[0].isupper() and not before.strip()
     ]
 

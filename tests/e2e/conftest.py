@@ -22,6 +22,7 @@ import grpc
 import httpx
 import openai
 import pytest
+
 from service_kit.ids import new_id
 from service_kit.testing.tokens import TestIssuer
 from weir_local.stack import Stack

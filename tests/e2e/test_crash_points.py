@@ -1,4 +1,4 @@
-"""A process is killed at each line where state could tear; nothing is lost and nothing billed twice.
+"""A process is killed wherever state could tear; nothing is lost and nothing billed twice.
 
 Each case starts the real service with one failpoint, lets work run into it, sees the process die by
 SIGKILL, starts it again without, and waits until every job is final. `docs/protocol.md` lists the

@@ -1,4 +1,4 @@
-"""Every internal method refuses callers without a certificate, and certificates of the wrong service.
+"""Every internal method refuses callers without a certificate, or with the wrong one.
 
 The callers that may are read from the table in `docs/architecture.md`, so the page can't drift.
 """
