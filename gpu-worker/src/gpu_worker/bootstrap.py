@@ -66,7 +66,7 @@ async def gpu_worker(settings: Settings) -> AsyncIterator[None]:
         # A router that is away does not make a worker unready: it would stay so, and what
         # it runs is not worse for it. The gauge below tells of it.
         checks.add("engine", engine_is_loaded)
-        await stack.enter_async_context(
+        http_port = await stack.enter_async_context(
             serving_side_http(
                 settings.http_address, service=SERVICE, checks=checks, registry=registry
             )
@@ -114,6 +114,9 @@ async def gpu_worker(settings: Settings) -> AsyncIterator[None]:
         known = Gauge("worker_registered", "1 while the router knows us.", registry=registry)
         await stack.enter_async_context(
             keeping_registered(RegistrationLoop(announce, lambda ok: known.set(int(ok))))
+        )
+        log.info(
+            "service.listening", grpc_port=port, http_port=http_port, advertised=announce.address
         )
         yield
 

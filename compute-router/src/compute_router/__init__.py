@@ -1,0 +1,1 @@
+"""Chooses the target of each job, says why, and streams its execution."""

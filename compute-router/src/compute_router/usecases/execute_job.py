@@ -1,0 +1,121 @@
+"""Run one attempt of a job on the best target that takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from compute_router.domain.decision import RouteDecision
+from compute_router.domain.errors import GoNotGiven, NoCapacity, RanNothing, WorkerLost
+from compute_router.domain.execution import (
+    Dispatching,
+    Finished,
+    Job,
+    Released,
+    TargetEvent,
+    Task,
+)
+from compute_router.usecases.decide_route import DecideRoute
+from compute_router.usecases.ports import GoSignal, Measurements, Target
+from service_kit.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+ExecutionEvent = RouteDecision | Dispatching | Released | TargetEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteJob:
+    """Decides, dispatches, and falls back only while nothing ran and nothing was paid."""
+
+    decide: DecideRoute
+    measurements: Measurements
+    go_timeout_seconds: float
+
+    async def __call__(self, job: Job, go: GoSignal) -> AsyncGenerator[ExecutionEvent, None]:
+        """Give the decision, and what comes of it. Closing the generator stops the target.
+
+        A paid target gets the prompt only after `go`. Targets are tried in the
+        order of the decision; the next one only if the one before ran nothing.
+
+        Raises:
+            NoCapacity: Everything is full for the moment; nothing ran.
+            ModelNotServed: No target serves the model.
+            TargetUnavailable: The targets that serve it are away; nothing was paid.
+            PromptRefused: The target can't take the prompt, as its reason says.
+            GoNotGiven: The dispatch was not confirmed; nothing ran.
+            WorkerLost: The target went away while it had the prompt.
+            ExecutionFailed: The target failed.
+        """
+        decision = self.decide(job.query.with_messages(job.messages))
+        self.measurements.decided(decision.target, decision.reason)
+        log.info(
+            "route.decided",
+            job_id=job.job_id,
+            attempt=job.attempt,
+            target=decision.target,
+            model=decision.model,
+            reason=decision.reason,
+            complexity=decision.complexity.score,
+        )
+        yield decision
+        refusal: RanNothing = NoCapacity(decision.model)
+        targets = {target.name: target for target in self.decide.targets}
+        for number, (name, model) in enumerate(decision.choices, start=1):
+            task = Task(f"{job.job_id}-{job.attempt}-{number}", model, job)
+            try:
+                async with aclosing(self._dispatch(targets[name], task, go)) as events:
+                    async for event in events:
+                        yield event
+            except RanNothing as error:
+                refusal = error
+                if targets[name].paid:
+                    yield Released(name, task.client_task_id, error.reason)
+                if isinstance(error, GoNotGiven):
+                    break
+            else:
+                return
+        raise refusal
+
+    async def _dispatch(
+        self, target: Target, task: Task, go: GoSignal
+    ) -> AsyncGenerator[Dispatching | TargetEvent, None]:
+        with self._counted(target.name) as outcome:
+            if target.paid:
+                yield Dispatching(target.name, task.client_task_id)
+                await self._wait_for_go(go, task.client_task_id)
+                await failpoint("router_after_go")
+            async with aclosing(target.execute(task)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        outcome.append(str(event.finish_reason))
+                    yield event
+
+    async def _wait_for_go(self, go: GoSignal, client_task_id: str) -> None:
+        try:
+            async with asyncio.timeout(self.go_timeout_seconds):
+                await go.wait(client_task_id)
+        except TimeoutError as error:
+            raise GoNotGiven(client_task_id) from error
+
+    @contextmanager
+    def _counted(self, target: str) -> Iterator[list[str]]:
+        outcome: list[str] = []
+        try:
+            yield outcome
+        except RanNothing:
+            outcome.append("released")
+            raise
+        except WorkerLost:
+            outcome.append("lost")
+            raise
+        except Exception:
+            outcome.append("failed")
+            raise
+        finally:
+            # Nothing to say: the generator was closed, because the caller left.
+            self.measurements.executed(target, outcome[0] if outcome else "cancelled")

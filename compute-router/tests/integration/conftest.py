@@ -1,0 +1,255 @@
+"""A router in this process, and real workers as processes of their own, over mutual TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import grpc
+import httpx
+import pytest
+from weir.router.v1 import execution_service_pb2 as execution_pb
+from weir.router.v1 import execution_service_pb2_grpc
+from weir.router.v1 import router_service_pb2 as router_pb
+from weir.worker.v1 import inference_service_pb2 as worker_pb
+
+from compute_router.bootstrap import Ports, compute_router
+from compute_router.settings import Settings
+from service_kit.grpc_client import open_channel
+from service_kit.grpc_errors import rpc_errors
+from service_kit.metrics import new_registry
+from service_kit.testing.pki import make_test_pki
+from service_kit.tls import TlsFiles
+
+CALLERS = ["gateway", "auth-service", "job-service", "cost-service", "compute-router"]
+WORKERS = ["gpu-worker/w1", "gpu-worker/w2"]
+LEASE_SECONDS = 1
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory) -> dict[str, TlsFiles]:
+    return make_test_pki(tmp_path_factory.mktemp("pki"), [*CALLERS, *WORKERS])
+
+
+async def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Return once the condition (plain or async) holds; fail when the time is over."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if inspect.isawaitable(found):
+                found = await found
+            if found:
+                return
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class WorkerProcess:
+    """`python -m gpu_worker` with the instant engine."""
+
+    process: subprocess.Popen[str]
+    events: list[dict] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def event(self, name: str) -> dict | None:
+        return next((event for event in self.events if event["event"] == name), None)
+
+    async def wait_for(self, name: str, seconds: float = 20) -> dict:
+        """Return the first log event of that name."""
+        await eventually(lambda: self.event(name) or self.process.poll() is not None, seconds)
+        found = self.event(name)
+        assert found is not None, self.events
+        return found
+
+    async def busy(self) -> int:
+        """Return how many slots are taken, as the worker itself says."""
+        port = (await self.wait_for("service.listening"))["http_port"]
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+        line = next(li for li in text.splitlines() if li.startswith("worker_slots_busy "))
+        return int(float(line.split()[1]))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start_worker(pki, router) -> Iterator[Callable[..., Awaitable[WorkerProcess]]]:
+    """A callable: worker id and settings -> a worker that has registered with the router."""
+    started: list[WorkerProcess] = []
+
+    async def start(worker_id: str = "w1", *, certificate: str = "", **settings) -> WorkerProcess:
+        files = pki[f"gpu-worker/{certificate or worker_id}"]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "ENVIRONMENT": "test",
+            "ENGINE": "instant",
+            "WORKER_ID": worker_id,
+            "COMPUTE_ROUTER_ADDRESSES": router.address,
+            "TLS_CA_FILE": str(files.ca_file),
+            "TLS_CERT_FILE": str(files.cert_file),
+            "TLS_KEY_FILE": str(files.key_file),
+            "DRAIN_SECONDS": "1",
+            **{name.upper(): str(value) for name, value in settings.items()},
+        }
+        worker = WorkerProcess(
+            subprocess.Popen(
+                [sys.executable, "-m", "gpu_worker"],
+                env=environment,
+                cwd=tempfile.gettempdir(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+        started.append(worker)
+        if not certificate:
+            await worker.wait_for("worker.registered")
+        return worker
+
+    yield start
+    for worker in started:
+        worker.stop()
+
+
+@dataclass
+class RunningRouter:
+    """A router under test."""
+
+    ports: Ports
+    pki: dict[str, TlsFiles]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.ports.grpc}"
+
+    def channel_as(self, caller: str) -> grpc.aio.Channel:
+        return open_channel(
+            self.address,
+            service="compute-router",
+            tls=self.pki[caller],
+            registry=new_registry(caller),
+        )
+
+    async def metrics(self) -> str:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{self.ports.http}/metrics")).text
+
+
+@pytest.fixture
+async def open_router(pki, redis_url) -> AsyncIterator[Callable]:
+    """A callable: settings -> a router. They share one Redis."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings) -> RunningRouter:
+            files = pki["compute-router"]
+            values = {
+                "environment": "test",
+                "redis_url": redis_url,
+                "tls_ca_file": files.ca_file,
+                "tls_cert_file": files.cert_file,
+                "tls_key_file": files.key_file,
+                "worker_lease_seconds": LEASE_SECONDS,
+                "registry_read_seconds": 0.1,
+                "go_timeout_seconds": 1,
+                "drain_seconds": 1,
+                **settings,
+            }
+            ports = await stack.enter_async_context(compute_router(Settings(**values)))
+            return RunningRouter(ports, pki)
+
+        yield start
+
+
+@pytest.fixture
+def router_settings() -> dict:
+    """Override to give the router other settings."""
+    return {}
+
+
+@pytest.fixture
+async def router(open_router, router_settings) -> RunningRouter:
+    return await open_router(**router_settings)
+
+
+@pytest.fixture
+async def job_service(router) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to the router as job-service has it."""
+    async with router.channel_as("job-service") as channel:
+        yield channel
+
+
+class Execution:
+    """One call of `Execute`, as job-service makes it."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.call = execution_service_pb2_grpc.ExecutionServiceStub(channel).Execute(timeout=30)
+
+    async def start(self, job_id: str = "j1", model: str = "auto", text: str = "hello", **values):
+        values = {"attempt": 1, "max_tokens": 0, **values}
+        start = execution_pb.ExecuteRequest.Start(
+            job_id=job_id,
+            attempt=values["attempt"],
+            project_id="p1",
+            query=router_pb.RouteQuery(model=model, prompt=text),
+            messages=[worker_pb.ChatMessage(role="user", content=text)],
+            sampling=worker_pb.SamplingParameters(max_tokens=values["max_tokens"]),
+        )
+        await self.call.write(execution_pb.ExecuteRequest(start=start))
+        return self
+
+    async def go(self, client_task_id: str) -> None:
+        go = execution_pb.ExecuteRequest.Go(client_task_id=client_task_id)
+        await self.call.write(execution_pb.ExecuteRequest(go=go))
+
+    async def next(self, kind: str):
+        """Return the next event, which must be of that kind."""
+        with rpc_errors():
+            response = await self.call.read()
+        assert response is not grpc.aio.EOF, f"the stream ended instead of {kind}"
+        assert response.WhichOneof("event") == kind, response
+        return getattr(response, kind)
+
+    async def rest(self) -> list:
+        """Return all further events."""
+        events = []
+        with rpc_errors():
+            while (response := await self.call.read()) is not grpc.aio.EOF:
+                events.append(response)
+        return events
+
+
+@pytest.fixture
+def execute(job_service):
+    """A callable: arguments of `Execution.start` -> a started execution."""
+
+    async def start(*args, **kwargs) -> Execution:
+        return await Execution(job_service).start(*args, **kwargs)
+
+    return start
