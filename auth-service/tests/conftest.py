@@ -12,6 +12,9 @@ from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from auth_service.adapters.signing_keys import SigningKeyFiles
 from auth_service.adapters.token_signer import Ed25519TokenSigner
 from auth_service.bootstrap import Parts, access_use_cases, auth_use_cases, own_verifier
@@ -28,8 +31,6 @@ from auth_service.settings import Settings
 from auth_service.usecases.check_access import CheckAccess
 from auth_service.usecases.list_denials import ListDenials
 from auth_service.usecases.register import Registration
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from service_kit.request_context import Caller
 from service_kit.testing.clock import FixedClock
 from service_kit.testing.pki import make_test_pki

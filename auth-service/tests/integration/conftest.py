@@ -1,6 +1,7 @@
 """Integration tests keep everything in a fresh database of a real Postgres."""
 
 import pytest
+
 from auth_service.adapters.unit_of_work import PostgresUnitOfWork
 from service_kit.database import open_engine, sessions
 
