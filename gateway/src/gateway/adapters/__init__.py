@@ -1,0 +1,1 @@
+"""Other services and Redis, behind the ports of the use cases."""

@@ -1,0 +1,54 @@
+"""A project and its budget, as far as the edge combines them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class BudgetStatus(StrEnum):
+    """How much of a budget is reserved or spent."""
+
+    NO_BUDGET_SET = "no_budget_set"
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    EXCEEDED = "exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Where work and its costs belong."""
+
+    project_id: str
+    name: str
+    owner_user_id: str
+    is_default: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a project may spend in a month (`YYYY-MM`, UTC), and what it has."""
+
+    project_id: str
+    period: str
+    has_budget: bool
+    cap_nanousd: int
+    reserved_nanousd: int
+    posted_nanousd: int
+    status: BudgetStatus
+
+    @property
+    def remaining_nanousd(self) -> int:
+        """What new work may still reserve; below 0 where the cap was lowered."""
+        return self.cap_nanousd - self.reserved_nanousd - self.posted_nanousd
+
+    @property
+    def percentage_used(self) -> float:
+        """The share of the cap that is reserved or spent, in percent, with two decimals."""
+        used = self.reserved_nanousd + self.posted_nanousd
+        if self.cap_nanousd == 0:
+            return 100.0 if used else 0.0
+        return round(100 * used / self.cap_nanousd, 2)

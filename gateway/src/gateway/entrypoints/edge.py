@@ -1,0 +1,42 @@
+"""Everything that routes use, opened by `bootstrap`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.cost_client import CostClient
+from gateway.adapters.job_client import JobClient
+from gateway.adapters.router_client import RouterClient
+from gateway.domain.rate import RateLimit
+from gateway.usecases.authenticate import Authenticate
+from gateway.usecases.create_project import CreateProject
+from gateway.usecases.find_in_projects import FindInProjects
+from gateway.usecases.ports import RateLimiter
+from service_kit.access import AccessChecks
+from service_kit.http_server import ReadinessChecks
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What the app is made of.
+
+    `readiness` says whether requests should come here; `dependencies` how the
+    services behind are doing.
+    """
+
+    auth: AuthClient
+    jobs: JobClient
+    costs: CostClient
+    router: RouterClient
+    authenticate: Authenticate
+    create_project: CreateProject
+    find_in_projects: FindInProjects
+    access: AccessChecks
+    limiter: RateLimiter
+    caller_limit: RateLimit
+    address_limit: RateLimit
+    readiness: ReadinessChecks
+    dependencies: ReadinessChecks
+    completion_seconds: float
+    keep_alive_seconds: float

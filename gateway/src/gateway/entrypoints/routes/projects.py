@@ -1,0 +1,72 @@
+"""Projects and their budgets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from gateway.entrypoints import convert
+from gateway.entrypoints.dependencies import (
+    SECURITY,
+    CurrentCaller,
+    EdgeParts,
+    IdempotencyKey,
+    checked_project_id,
+)
+from gateway.entrypoints.schemas.costs import BudgetView
+from gateway.entrypoints.schemas.projects import (
+    CreateProjectBody,
+    ProjectsView,
+    ProjectWithBudgetView,
+    SetBudgetBody,
+)
+from gateway.entrypoints.strict_json import StrictJsonRoute
+
+router = APIRouter(
+    prefix="/api/v1/projects",
+    tags=["projects"],
+    route_class=StrictJsonRoute,
+    dependencies=list(SECURITY),
+)
+
+
+@router.post("", status_code=201)
+async def create_project(
+    body: CreateProjectBody, edge: EdgeParts, _: CurrentCaller, request_id: IdempotencyKey
+) -> ProjectWithBudgetView:
+    """Create a project of the caller's. Where its budget is refused, no project is left."""
+    project, budget = await edge.create_project(body.name, body.budget_allocated, request_id)
+    return convert.project_with_budget_view(project, budget)
+
+
+@router.get("")
+async def list_projects(
+    edge: EdgeParts,
+    _: CurrentCaller,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 50,
+    page_token: Annotated[str, Query(max_length=512)] = "",
+) -> ProjectsView:
+    """List the caller's projects, oldest first."""
+    projects, next_page_token = await edge.auth.list_projects(page_size, page_token)
+    return ProjectsView(
+        projects=[convert.project_view(project) for project in projects],
+        next_page_token=next_page_token,
+    )
+
+
+@router.get("/{project_id}")
+async def get_project(project_id: str, edge: EdgeParts, _: CurrentCaller) -> ProjectWithBudgetView:
+    """Return a project with its budget."""
+    project = await edge.auth.get_project(checked_project_id(project_id))
+    budget = await edge.costs.get_budget(project.project_id)
+    return convert.project_with_budget_view(project, budget)
+
+
+@router.put("/{project_id}/budget")
+async def set_budget(
+    project_id: str, body: SetBudgetBody, edge: EdgeParts, _: CurrentCaller
+) -> BudgetView:
+    """Set what a project may spend in each calendar month; also to top it up."""
+    budget = await edge.costs.set_budget(checked_project_id(project_id), body.budget_allocated)
+    return convert.budget_view(budget)

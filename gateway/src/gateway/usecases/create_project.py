@@ -1,0 +1,68 @@
+"""Create a project and give it its budget: two services, one outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.domain.project import Budget, Project
+from gateway.usecases.ports import Budgets, Projects
+from service_kit.errors import ErrorCode, ServiceError
+
+log = structlog.get_logger(__name__)
+
+# After these nobody knows whether the budget was set.
+_UNCERTAIN = frozenset(
+    {
+        ErrorCode.UNAVAILABLE,
+        ErrorCode.DEADLINE_EXCEEDED,
+        ErrorCode.CANCELLED,
+        ErrorCode.INTERNAL,
+        ErrorCode.ABORTED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProject:
+    """Creates a project; where its budget is refused, there is no project either."""
+
+    projects: Projects
+    budgets: Budgets
+
+    async def __call__(
+        self, name: str, cap_nanousd: int | None, request_id: str
+    ) -> tuple[Project, Budget | None]:
+        """Return the project and the budget it was given, if one was asked for.
+
+        Args:
+            name: What people call it.
+            cap_nanousd: What it may spend in a month; `None` for no budget.
+            request_id: An idempotency key; the same one returns the same project.
+
+        Raises:
+            ServiceError: As auth-service or cost-service refused it.
+        """
+        project = await self.projects.create_project(name, request_id)
+        if cap_nanousd is None:
+            return project, None
+        try:
+            return project, await self.budgets.set_budget(project.project_id, cap_nanousd)
+        except ServiceError as error:
+            # With a key, the client's retry finds the project and completes it.
+            if not (request_id and error.code in _UNCERTAIN):
+                await self._take_back(project.project_id, uncertain=error.code in _UNCERTAIN)
+            raise
+
+    async def _take_back(self, project_id: str, *, uncertain: bool) -> None:
+        try:
+            if uncertain:
+                # A budget of a project that is gone would eat the allowance of its owner.
+                await self.budgets.set_budget(project_id, 0)
+        except ServiceError as error:
+            log.warning("project.budget_left", project_id=project_id, reason=error.reason)
+        try:
+            await self.projects.delete_project(project_id)
+        except ServiceError as error:
+            log.error("project.left_behind", project_id=project_id, reason=error.reason)
