@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Failpoint:
     action: Literal["kill", "pause"]
     amount: float
 
+
+_FORM: Final = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*)=(?:kill(?::(?P<passing>[1-9][0-9]*))?"
+    r"|pause:(?P<seconds>[0-9]+(?:\.[0-9]+)?))"
+)
 
 _active: dict[str, Failpoint] = {}
 _passed: Counter[str] = Counter()
@@ -35,14 +41,13 @@ def parse(text: str) -> dict[str, Failpoint]:
     """
     found: dict[str, Failpoint] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
-        name, _, action = part.partition("=")
-        verb, _, amount = action.partition(":")
-        if verb == "kill":
-            found[name] = Failpoint("kill", int(amount or 1))
-        elif verb == "pause":
-            found[name] = Failpoint("pause", float(amount))
-        else:
+        match = _FORM.fullmatch(part)
+        if match is None:
             raise ValueError("expected name=kill, name=kill:n or name=pause:seconds")
+        if match["seconds"]:
+            found[match["name"]] = Failpoint("pause", float(match["seconds"]))
+        else:
+            found[match["name"]] = Failpoint("kill", int(match["passing"] or 1))
     return found
 
 

@@ -35,10 +35,10 @@ def configure(service: str, level: str = "INFO") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: _Stdout(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _StdoutHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name],
@@ -68,3 +68,20 @@ def _route_libraries(level: int) -> None:
 
 def _redact_event(_: Any, __: str, event: EventDict) -> EventDict:
     return {key: redact(value, key) for key, value in event.items()}
+
+
+class _Stdout:
+    """Writes finished lines; one write each, so that lines of two threads do not mix."""
+
+    def msg(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    debug = info = warning = warn = error = critical = fatal = exception = log = msg
+
+
+class _StdoutHandler(logging.Handler):
+    """The same for standard logging."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _Stdout().msg(self.format(record))

@@ -13,9 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 MIN_SECRET_LENGTH: Final = 16
+MIN_DIFFERENT_CHARACTERS: Final = 6
 
 _PLACEHOLDER: Final = re.compile(
-    r"change.?me|replace.?me|your[-_ ].*|.*(bhiv2024|example|placeholder|dummy).*|\.{3}|<.*>"
+    r".*(change.?me|replace.?me|bhiv2024|example|placeholder|dummy).*|your[-_ ].*|\.{3}|<.*>"
     r"|x{3,}|(secret|password|passwd|admin|test|default|weir|postgres|redis)[0-9]*",
     re.IGNORECASE,
 )
@@ -61,6 +62,11 @@ def _nested(annotation: Any) -> Iterator[Any]:
 def is_placeholder(text: str) -> bool:
     """Tell whether this is what a template holds where a secret should be."""
     return _PLACEHOLDER.fullmatch(text.strip()) is not None
+
+
+def is_weak(text: str) -> bool:
+    """Tell whether a secret is too short, or repeats a few characters."""
+    return len(text) < MIN_SECRET_LENGTH or len(set(text)) < MIN_DIFFERENT_CHARACTERS
 
 
 def refuse_unreadable(value: Any) -> Any:

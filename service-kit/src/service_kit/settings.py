@@ -25,6 +25,7 @@ from service_kit.setting_secrets import (
     SecretSetting,
     SettingError,
     is_placeholder,
+    is_weak,
     refuse_unreadable,
     secret_marker,
 )
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 def _check_secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if is_placeholder(text):
-        raise ValueError("is a placeholder; put a secret of your own there")
-    if len(text) < MIN_SECRET_LENGTH:
-        raise ValueError(f"is too short; use at least {MIN_SECRET_LENGTH} random characters")
+        raise ValueError("is a placeholder; put one of your own there")
+    if is_weak(text):
+        raise ValueError(f"is too weak; use at least {MIN_SECRET_LENGTH} random characters")
     return value
 
 

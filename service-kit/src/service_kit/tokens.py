@@ -103,6 +103,11 @@ class TokenVerifier:
             and self._clock.monotonic() - self._last_success <= STALE_SECONDS
         )
 
+    @property
+    def denials_kept(self) -> int:
+        """How many denials are in force."""
+        return len(self._denials)
+
     async def check_ready(self) -> bool:
         """Be `ready` in the form of a readiness check."""
         return self.ready()
@@ -199,6 +204,9 @@ class _Denials:
     def __init__(self) -> None:
         self.last_sequence = 0
         self._by_subject: dict[tuple[str, str], Denial] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_subject)
 
     def add(self, denial: Denial) -> None:
         self.last_sequence = max(self.last_sequence, denial.sequence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service_kit.clock import Clock, SystemClock
+from service_kit.errors import Unavailable
 from service_kit.ids import new_id
 from service_kit.tokens import Denial, PublicKey, TokenVerifier
 
@@ -36,6 +39,12 @@ class TestIssuer:
         self.keys: list[PublicKey] = [self.public_key()]
         self.denials: list[Denial] = []
         self.times_asked = 0
+        # Fail every question, as a source that is away does.
+        self.unavailable = False
+        # How many denials an answer holds.
+        self.batch = 1000
+        # Answer with every denial, whatever was asked.
+        self.repeats = False
 
     def public_key(self, retired_at: datetime | None = None) -> PublicKey:
         """Return the public half of the current key."""
@@ -71,6 +80,13 @@ class TestIssuer:
         named = {"typ": "at+jwt", "kid": self.kid, **(headers or {})}
         return jwt.encode(dict(claims), self.private_key, algorithm="EdDSA", headers=named)
 
+    def sign_raw_claims(self, claims: Mapping[str, Any]) -> str:
+        """Sign claims that PyJWT would not encode, with the header of a good token."""
+        header = {"alg": "EdDSA", "typ": "at+jwt", "kid": self.kid}
+        parts = [_base64url(json.dumps(part).encode()) for part in (header, claims)]
+        signature = self.private_key.sign(".".join(parts).encode())
+        return ".".join([*parts, _base64url(signature)])
+
     def deny(self, kind: Literal["session", "user", "key", "membership"], subject: str) -> Denial:
         """Deny a subject's tokens from now on, for an hour."""
         now = self.clock.now()
@@ -87,10 +103,15 @@ class TestIssuer:
 
     async def list_keys(self) -> list[PublicKey]:
         self.times_asked += 1
+        if self.unavailable:
+            raise Unavailable("auth-service")
         return list(self.keys)
 
     async def list_denials(self, after_sequence: int) -> list[Denial]:
-        return [denial for denial in self.denials if denial.sequence > after_sequence]
+        if self.unavailable:
+            raise Unavailable("auth-service")
+        after = 0 if self.repeats else after_sequence
+        return [denial for denial in self.denials if denial.sequence > after][: self.batch]
 
     def _claims(self, user_id: str, role: str, audience: str, seconds: int) -> dict[str, Any]:
         now = int(self.clock.now().timestamp())
@@ -104,3 +125,7 @@ class TestIssuer:
             "jti": new_id(),
             "role": role,
         }
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
