@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
+from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.adapters.cost_metrics import CostMetrics
+from cost_service.adapters.tables import APPEND_ONLY, MUTABLE
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.hold import HoldRequest
+from cost_service.domain.ledger_check import JobBooks, check
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
@@ -41,6 +45,7 @@ class Money:
 
     def __init__(self, engine, connection) -> None:
         self.registry = CollectorRegistry()
+        self.engine = engine
         self.connection = connection
         self.work = PostgresUnitOfWork(sessions(engine))
         self.meter = CostMetrics(self.registry)
@@ -92,9 +97,37 @@ def project(project_id="p1", *, default=True):
     return BudgetScope(BudgetScopeKind.PROJECT, project_id, "owner-1", default)
 
 
-@pytest.fixture
-def database(migrated_database):
+@pytest.fixture(scope="session")
+def kept_database(migrated_database):
     return migrated_database("cost_service")
+
+
+@pytest.fixture
+async def database(migrated_database, kept_database):
+    """The address, for the service's role, of a database that holds prices and nothing else."""
+    await empty(migrated_database.superuser_url(kept_database))
+    return kept_database
+
+
+async def empty(superuser_url):
+    """Empty the tables, the append-only ones too: only the superuser can."""
+    tables = ", ".join([*MUTABLE, *APPEND_ONLY])
+    connection = await asyncpg.connect(superuser_url)
+    try:
+        await connection.execute(
+            f"SET session_replication_role = replica; TRUNCATE {tables} RESTART IDENTITY"
+        )
+    finally:
+        await connection.close()
+
+
+async def check_books(database):
+    """Assert that holds, ledger, budgets and allowances agree; outbox and jobs are not looked at."""
+    books = await PostgresCostBooks(SecretStr(database)).read()
+    drifts = check([], books, JobBooks(), max_age_seconds=60).drifts
+    ours = [one for one in drifts if one.rule not in ("booked_was_sent", "open_hold_has_job")]
+    assert ours == []
+    return books
 
 
 @pytest.fixture
