@@ -1,0 +1,177 @@
+"""What may happen at once, happens at once. Each race is run often, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
+
+from .conftest import DEFAULT_ALLOWANCE, check_books, project
+
+ROUNDS = 20
+SEED = 20261122
+
+
+async def outcomes(calls):
+    """Run the calls at once; return what each returned or raised."""
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def count(results, kind):
+    return sum(isinstance(result, kind) for result in results)
+
+
+def surprises(results, *expected):
+    return [
+        result
+        for result in results
+        if isinstance(result, BaseException) and not isinstance(result, expected)
+    ]
+
+
+class TestRaces:
+    async def test_never_more_than_the_cap(self, money, database):
+        """Of 100 holds at once with room for 50, exactly 50 are placed, in every round."""
+        for number in range(ROUNDS):
+            scope = [project(f"p{number}", default=False)]
+            await money.set_budget(50 * 7, f"p{number}")
+
+            results = await outcomes(
+                money.hold(f"r{number}j{job}:1", 7, scope) for job in range(100)
+            )
+
+            assert surprises(results, BudgetExceeded) == []
+            assert count(results, BudgetExceeded) == 50
+            assert await money.budget(f"p{number}") == (350, 350, 0)
+        await check_books(database)
+
+    async def test_first_requests_ever(self, money, database):
+        """Where no row exists yet, the default applies to the very first requests, once."""
+        for number in range(ROUNDS):
+            await money.connection.execute(
+                "UPDATE allowances SET amount_nanousd = amount_nanousd + 1000"
+            )
+            scope = [project(f"p{number}")]
+
+            results = await outcomes(
+                money.hold(f"r{number}j{job}:1", 100, scope) for job in range(20)
+            )
+
+            assert surprises(results, BudgetExceeded) == []
+            assert count(results, BudgetExceeded) == 10
+            assert await money.budget(f"p{number}") == (1000, 1000, 0)
+        assert await money.value("SELECT allocated_nanousd FROM allowances") == ROUNDS * 1000
+        await check_books(database)
+
+    async def test_defaults_share_one_allowance(self, money, database):
+        """Many default projects of one owner at once never get more than the allowance."""
+        results = await outcomes(
+            money.hold(f"j{number}:1", 1, [project(f"p{number}")]) for number in range(30)
+        )
+
+        assert surprises(results, NoBudget) == []
+        assert count(results, NoBudget) == 20
+        assert await money.value("SELECT allocated_nanousd FROM allowances") == DEFAULT_ALLOWANCE
+        await check_books(database)
+
+    async def test_same_hold_many_times(self, money, database):
+        """One hold asked for 30 times at once is reserved once, and all get the same answer."""
+        results = await outcomes(money.hold("j1:1", 100) for _ in range(30))
+
+        assert surprises(results) == []
+        assert len(set(results)) == 1
+        assert await money.budget() == (1000, 100, 0)
+        await check_books(database)
+
+    async def test_post_against_void(self, money, database):
+        """A post and a void at once: one of them is booked, never both."""
+        await money.set_budget(10_000)
+        for number in range(ROUNDS * 5):
+            hold_id = f"j{number}:1"
+            await money.hold(hold_id, 100)
+
+            results = await outcomes(
+                [money.post(hold_id, 1), money.void(hold_id), money.post(hold_id, 1)]
+            )
+
+            assert sorted(results) == [False, False, True]
+        cap, reserved, posted = await money.budget()
+        posts = await money.value("SELECT count(*) FROM ledger WHERE kind = 'post'")
+        assert (reserved, posted) == (0, posts)
+        await check_books(database)
+
+    @pytest.mark.parametrize("end", ["void", "post"])
+    async def test_hold_against_its_end(self, money, database, end):
+        """A hold that races its own end is placed and ended, or never placed: nothing stays."""
+        placed = 0
+        await money.set_budget(10_000)
+        for number in range(ROUNDS * 5):
+            hold_id = f"j{number}:1"
+
+            results = await outcomes([money.hold(hold_id, 50), getattr(money, end)(hold_id)])
+
+            assert surprises(results, HoldSettled) == []
+            assert results[1] is True
+            placed += count(results, HoldSettled) == 0
+            assert (await money.budget())[1] == 0
+        print(f"{placed} of {ROUNDS * 5} holds came first")
+        await check_books(database)
+
+    async def test_everything_twice(self, money, database):
+        """Each call delivered twice, in any order, leaves what one delivery would."""
+        shuffled = random.Random(SEED)
+        await money.set_budget(10_000)
+        calls = []
+        for number in range(60):
+            hold_id = f"j{number}:1"
+            await money.hold(hold_id, 100)
+            calls += [money.hold(hold_id, 100) for _ in range(2)]
+            calls += [money.post(hold_id, 10) for _ in range(2)]
+        shuffled.shuffle(calls)
+
+        results = await outcomes(calls)
+
+        assert surprises(results, HoldSettled) == []
+        assert await money.budget() == (10_000, 0, 600)
+        await check_books(database)
+
+    async def test_several_scopes_never_deadlock(self, money, database):
+        """Holds, ends and new caps over the same scopes in any order: nobody waits in a circle."""
+        shuffled = random.Random(SEED)
+        scopes = [
+            project(),
+            project("p2"),
+            BudgetScope(BudgetScopeKind.TEAM, "t1", "owner-1", True),
+            BudgetScope(BudgetScopeKind.TEAM, "t2", "owner-2", True),
+        ]
+
+        async def job(number):
+            some = shuffled.sample(scopes, k=shuffled.randint(1, 4))
+            await money.hold(f"j{number}:1", 5, some)
+            shuffled.shuffle(some)
+            return await money.post(f"j{number}:1", 3, some)
+
+        results = await outcomes(
+            money.set_budget(2_000 + number, shuffled.choice(["p1", "p2"]))
+            if number % 10 == 0
+            else job(number)
+            for number in range(300)
+        )
+
+        assert surprises(results) == []
+        books = await check_books(database)
+        assert all(budget.reserved_nanousd == 0 for budget in books.budgets)
+
+    async def test_budgets_within_the_allowance(self, money, database):
+        """Budgets set at once for several projects together stay within the allowance."""
+        results = await outcomes(
+            money.set_budget(3_000, f"p{number}") for number in range(10)
+        )
+
+        assert len(surprises(results)) == 7
+        assert await money.value("SELECT allocated_nanousd FROM allowances") == 9_000
+        await check_books(database)
