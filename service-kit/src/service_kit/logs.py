@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-from service_kit.redaction import redact
+from service_kit.redaction import mask, redact
 
 
 def configure(service: str, level: str = "INFO") -> None:
@@ -67,7 +67,7 @@ def _route_libraries(level: int) -> None:
 
 
 def _redact_event(_: Any, __: str, event: EventDict) -> EventDict:
-    return {key: redact(value, key) for key, value in event.items()}
+    return {mask(str(key)): redact(value, str(key)) for key, value in event.items()}
 
 
 class _Stdout:
