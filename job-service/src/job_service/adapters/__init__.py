@@ -1,0 +1,1 @@
+"""Databases, Redis and other services, behind the ports of the use cases."""

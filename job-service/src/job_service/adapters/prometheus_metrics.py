@@ -1,0 +1,73 @@
+"""What is counted about jobs. Labels come from known sets: kinds, states, configured targets."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from job_service.domain.job import FINAL_STATES, JobState
+from job_service.usecases.ports import Depths
+
+
+class PrometheusJobMetrics:
+    """The port `JobMetrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._jobs = Counter(
+            "jobs_total", "Jobs that came to a state.", ["kind", "state"], registry=registry
+        )
+        self._executed = Counter(
+            "compute_jobs_total",
+            "Attempts that ran, by the target that ran them.",
+            ["target"],
+            registry=registry,
+        )
+        self._lease_lost = Counter(
+            "lease_lost_total",
+            "Attempts that were discarded because their lease was somebody else's.",
+            registry=registry,
+        )
+        self._usage_excess = Counter(
+            "job_usage_excess_total",
+            "Jobs that cost more than their hold; the excess is ours.",
+            registry=registry,
+        )
+        self._refused = Counter(
+            "settlement_refused_total",
+            "Settlements that cost-service refused; they are tried again, slowly.",
+            registry=registry,
+        )
+        self._orphans = Counter(
+            "orphan_holds_total",
+            "Holds found without a live job, and voided.",
+            registry=registry,
+        )
+        self._queue = Gauge(
+            "job_queue_depth", "Jobs that are not finished.", ["state"], registry=registry
+        )
+        self._outbox = Gauge(
+            "settlement_outbox_depth", "Settlements that are not sent.", registry=registry
+        )
+
+    def job_changed(self, kind: str, state: str) -> None:
+        self._jobs.labels(str(kind), str(state)).inc()
+
+    def executed(self, target: str) -> None:
+        self._executed.labels(target).inc()
+
+    def lease_lost(self) -> None:
+        self._lease_lost.inc()
+
+    def usage_excess(self) -> None:
+        self._usage_excess.inc()
+
+    def settlement_refused(self) -> None:
+        self._refused.inc()
+
+    def orphan_hold(self) -> None:
+        self._orphans.inc()
+
+    def depths(self, depths: Depths) -> None:
+        for state in JobState:
+            if state not in FINAL_STATES:
+                self._queue.labels(state.value).set(depths.by_state.get(state.value, 0))
+        self._outbox.set(depths.unsent_settlements)

@@ -1,0 +1,78 @@
+"""Everything that can go wrong with a job, in words a client understands."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from service_kit.errors import ErrorCode, ServiceError
+
+
+class JobNotFound(ServiceError):
+    code = ErrorCode.NOT_FOUND
+    reason = "JOB_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} does not exist.", metadata={"job_id": job_id})
+
+
+class JobAlreadyFinished(ServiceError):
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "JOB_ALREADY_FINISHED"
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(
+            f"Job {job_id} is already {state}.", metadata={"job_id": job_id, "state": state}
+        )
+
+
+class ModelNotFound(ServiceError):
+    code = ErrorCode.NOT_FOUND
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"No target serves the model {model}.", metadata={"model": model})
+
+
+class IdempotencyKeyReused(ServiceError):
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used before, with another request.")
+
+
+class IdempotencyKeyInFlight(ServiceError):
+    code = ErrorCode.ABORTED
+    reason = "IDEMPOTENCY_KEY_IN_FLIGHT"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            "A request with this idempotency key is still running.",
+            metadata={"job_id": job_id},
+            retry_after=timedelta(seconds=1),
+        )
+
+
+class JobFailed(ServiceError):
+    """An interactive job that ended without an answer, as its caller learns it.
+
+    Args:
+        job_id: The job.
+        failure_reason: The job's own reason; it becomes the reason of the error.
+        message: One sentence, already safe to show.
+    """
+
+    def __init__(self, job_id: str, failure_reason: str, message: str) -> None:
+        super().__init__(message, metadata={"job_id": job_id})
+        self.reason = failure_reason
+        self.code = _CODES.get(failure_reason, ErrorCode.UNAVAILABLE)
+
+
+_CODES = {
+    "BUDGET_EXCEEDED": ErrorCode.RESOURCE_EXHAUSTED,
+    "NO_BUDGET": ErrorCode.RESOURCE_EXHAUSTED,
+    "MODEL_NOT_FOUND": ErrorCode.NOT_FOUND,
+    "MODEL_NOT_SERVED": ErrorCode.NOT_FOUND,
+    "PROMPT_TOO_LONG": ErrorCode.INVALID_ARGUMENT,
+    "INVALID_ARGUMENT": ErrorCode.INVALID_ARGUMENT,
+}

@@ -1,0 +1,457 @@
+"""A job and the only ways its state may change. The README draws them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from job_service.domain.charge import Terms, Usage, UsageSource, counted_usage, judge_usage
+from job_service.domain.decision import RouteDecision
+from job_service.domain.errors import JobAlreadyFinished
+from job_service.domain.execution import (
+    Dispatching,
+    ExecutionError,
+    FinishReason,
+    Progress,
+    Verdict,
+)
+from job_service.domain.specification import JobKind, JobSpecification
+
+AMBIGUOUS: Final = "AMBIGUOUS"
+INTERRUPTED: Final = "INTERRUPTED"
+LOST_TOO_OFTEN: Final = "LOST_TOO_OFTEN"
+
+
+class JobState(StrEnum):
+    """Where a job stands.
+
+    ADMITTING    its row exists, its hold perhaps not yet; everybody else sees `pending`
+    BLOCKED      its budget refused the hold; it is tried again
+    PENDING      held, waiting for a place to run
+    RUNNING      somebody holds its lease
+    RETRYING     an attempt failed; it waits for its backoff, hold kept
+    COMPLETED    final: answered, charged
+    FAILED       final: it would fail again, or nobody waits for it any more
+    DEAD_LETTER  final: retries used up, or lost too often
+    CANCELLED    final: somebody did not want it any more
+    """
+
+    ADMITTING = "admitting"
+    BLOCKED = "blocked"
+    PENDING = "pending"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DEAD_LETTER = "dead_letter"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES: Final = frozenset(
+    {JobState.COMPLETED, JobState.FAILED, JobState.DEAD_LETTER, JobState.CANCELLED}
+)
+CLAIMABLE_STATES: Final = frozenset({JobState.PENDING, JobState.RETRYING})
+
+
+class IllegalTransition(Exception):
+    """A bug of ours: this state can't change that way."""
+
+    def __init__(self, job: Job, change: str) -> None:
+        super().__init__(f"job {job.id} is {job.state} and can't be {change}")
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetScope:
+    """Something whose budget a job uses."""
+
+    kind: str
+    scope_id: str
+    owner_user_id: str
+    default_cap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """An announced paid target: from `Go` until `Released` it may have cost money."""
+
+    target: str
+    client_task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and how patiently.
+
+    Attributes:
+        backoff_seconds: Before the first retry; doubled for each further one.
+        max_lost: So many lost executions make a dead letter.
+        wait_seconds: Until work is offered again that found no capacity.
+    """
+
+    backoff_seconds: float = 60.0
+    max_lost: int = 5
+    wait_seconds: float = 0.5
+
+    def backoff(self, retry_count: int) -> float:
+        return float(self.backoff_seconds * 2**retry_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as it is stored. Every change returns a new value.
+
+    Times are stamped by the database when a change is stored; nothing here reads a clock.
+    `delay_seconds` asks for such a stamp: not to be claimed before so much time has passed.
+    """
+
+    id: str
+    project_id: str
+    kind: JobKind
+    specification: JobSpecification
+    scopes: tuple[BudgetScope, ...]
+    max_retries: int
+    origin_request_id: str = ""
+    priority: int = 0
+
+    state: JobState = JobState.ADMITTING
+    admission: int = 1
+    attempt: int = 0
+    retry_count: int = 0
+    lost_count: int = 0
+    lease_token: str | None = None
+    cancel_requested: bool = False
+    dispatch: Dispatch | None = None
+    delay_seconds: float = 0.0
+
+    terms: Terms | None = None
+    period: str | None = None
+
+    tokens_counted: int = 0
+    decision: RouteDecision | None = None
+    executed_target: str | None = None
+    executed_model: str | None = None
+
+    failure_reason: str | None = None
+    last_error: str | None = None
+    result_text: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    usage_source: UsageSource | None = None
+    charge_nanousd: int | None = None
+    provider_cost_nanousd: int = 0
+
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    next_retry_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+
+    @property
+    def hold_id(self) -> str:
+        return f"{self.id}:{self.admission}"
+
+    @property
+    def agreed(self) -> Terms:
+        """The terms of a job that has some: any that was ever held."""
+        if self.terms is None:
+            raise IllegalTransition(self, "priced without terms")
+        return self.terms
+
+    @property
+    def is_queued(self) -> bool:
+        return self.kind is JobKind.QUEUED
+
+    @property
+    def frees_its_key(self) -> bool:
+        """Whether the same idempotency key may try again, because nothing ran or was charged."""
+        return (
+            not self.is_queued
+            and self.state is JobState.FAILED
+            and self.charge_nanousd is None
+            and self.failure_reason != AMBIGUOUS
+        )
+
+    # -- admission ---------------------------------------------------------------------------
+
+    def with_terms(self, terms: Terms) -> Job:
+        """Return this job with what it is going to be held for. Terms never change."""
+        self._only_from("given terms", JobState.ADMITTING, JobState.BLOCKED)
+        if self.terms is not None:
+            raise IllegalTransition(self, "given other terms")
+        return replace(self, terms=terms)
+
+    def admission_resumed(self, lease_token: str) -> Job:
+        """Return this job in the hands of whoever repeats its admission."""
+        self._only_from("admitted again", JobState.ADMITTING)
+        return replace(self, lease_token=lease_token)
+
+    def admitted(self, period: str, lease_token: str) -> Job:
+        """Return this job with its hold: waiting, or running at once for a caller who waits."""
+        self._only_from("admitted", JobState.ADMITTING, JobState.BLOCKED)
+        held = replace(self, period=period, failure_reason=None, last_error=None)
+        if self.is_queued:
+            return replace(held, state=JobState.PENDING, lease_token=None)
+        return replace(
+            held, state=JobState.RUNNING, attempt=self.attempt + 1, lease_token=lease_token
+        )
+
+    def refused(self, reason: str, message: str) -> Job:
+        """Return this job without a hold: blocked, or failed where a caller waits."""
+        self._only_from("refused", JobState.ADMITTING, JobState.BLOCKED)
+        if self.is_queued:
+            return replace(
+                self,
+                state=JobState.BLOCKED,
+                lease_token=None,
+                failure_reason=reason,
+                last_error=message,
+            )
+        return self._failed(reason, message)
+
+    def rejected(self, reason: str, message: str) -> Job:
+        """Return this job failed before anything was held or run for it."""
+        self._only_from("rejected", JobState.ADMITTING, JobState.BLOCKED)
+        return self._failed(reason, message)
+
+    # -- execution ---------------------------------------------------------------------------
+
+    def claimed(self, lease_token: str) -> Job:
+        """Return this job leased for its next attempt."""
+        self._only_from("claimed", *CLAIMABLE_STATES)
+        if not self.is_queued:
+            raise IllegalTransition(self, "claimed: its caller is gone")
+        return replace(
+            self,
+            state=JobState.RUNNING,
+            attempt=self.attempt + 1,
+            lease_token=lease_token,
+            **_NOTHING_RAN_YET,
+        )
+
+    def dispatched(self, dispatching: Dispatching) -> Job:
+        """Return this job marked: from now on its attempt may cost money."""
+        self._only_from("dispatched", JobState.RUNNING)
+        return replace(self, dispatch=Dispatch(dispatching.target, dispatching.client_task_id))
+
+    def released(self) -> Job:
+        """Return this job unmarked: the dispatched target provably ran nothing."""
+        self._only_from("released", JobState.RUNNING)
+        return replace(self, dispatch=None)
+
+    def completed(self, progress: Progress) -> Job:
+        """Return this job answered and charged."""
+        self._only_from("completed", JobState.RUNNING)
+        finished = progress.finished
+        if finished is None:
+            raise IllegalTransition(self, "completed without an end")
+        known = self.noting(progress)
+        usage, source = judge_usage(
+            finished.usage, self.agreed, self.specification.content_bytes, progress.tokens_counted
+        )
+        return replace(
+            known._charged(usage, source),
+            state=JobState.COMPLETED,
+            finish_reason=finished.finish_reason,
+            result_text=progress.text,
+            failure_reason=None,
+        )
+
+    def noting(self, progress: Progress) -> Job:
+        """Return this job with how far its attempt has come."""
+        started = progress.started
+        return replace(
+            self,
+            decision=progress.decision or self.decision,
+            executed_target=started.target if started else self.executed_target,
+            executed_model=started.model if started else self.executed_model,
+            tokens_counted=progress.tokens_counted,
+        )
+
+    def handed_back(self, delay_seconds: float) -> Job:
+        """Return this job waiting again, as if this attempt had not been."""
+        self._only_from("handed back", JobState.RUNNING)
+        if self.dispatch is not None or not self.is_queued:
+            raise IllegalTransition(self, "handed back")
+        return replace(
+            self,
+            state=JobState.PENDING,
+            lease_token=None,
+            delay_seconds=delay_seconds,
+            **_NOTHING_RAN_YET,
+        )
+
+    def stopped(self, progress: Progress) -> Job:
+        """Return this job cancelled with its engine stopped, charged for what was made."""
+        self._only_from("stopped", JobState.RUNNING)
+        return self.noting(progress)._cancelled(progress.text)
+
+    def abandoned(self, progress: Progress) -> Job:
+        """Return this job as a replica leaves it that has to stop now."""
+        self._only_from("abandoned", JobState.RUNNING)
+        known = self.noting(progress)
+        if known.dispatch is not None and known.is_queued:
+            return known._ambiguous()
+        if known.is_queued:
+            return self.handed_back(0)
+        return known._interrupted(progress.text)
+
+    def errored(
+        self, error: ExecutionError, progress: Progress, policy: RetryPolicy, jitter: float = 1.0
+    ) -> Job:
+        """Return this job after an attempt that ended without an answer.
+
+        Args:
+            error: Why it ended.
+            progress: How far it had come.
+            policy: How often to try again.
+            jitter: Factor on every delay, so that jobs that failed together return apart.
+        """
+        self._only_from("errored", JobState.RUNNING)
+        known = self.noting(progress)
+        if not self.is_queued:
+            return known._failed_in_front_of_caller(error, progress)
+        if known.dispatch is not None and not error.is_unpaid:
+            return known._ambiguous(error.message)
+        cleared = replace(known, dispatch=None)
+        verdict = error.verdict(started=progress.started is not None)
+        if verdict is Verdict.WAIT:
+            waiting = cleared.handed_back(policy.wait_seconds * jitter)
+            return replace(waiting, last_error=error.message)
+        if verdict is Verdict.LOST:
+            return cleared._lost(error.message, policy)
+        if verdict is Verdict.FINAL:
+            return cleared._failed(error.reason, error.message)
+        return cleared._retried(error, policy, jitter)
+
+    # -- from outside ------------------------------------------------------------------------
+
+    def cancellation_requested(self) -> Job:
+        """Return this job cancelled, or, while it runs, marked for its lease holder to stop.
+
+        Raises:
+            JobAlreadyFinished: The job reached a final state before.
+        """
+        if self.state.is_final:
+            raise JobAlreadyFinished(self.id, self.state)
+        if self.state is JobState.RUNNING:
+            return replace(self, cancel_requested=True)
+        return replace(self, state=JobState.CANCELLED, lease_token=None, charge_nanousd=None)
+
+    def reaped(self, policy: RetryPolicy, lease_token: str) -> Job:
+        """Return this job as it goes on after its lease ran out.
+
+        Args:
+            policy: How many lost executions are too many.
+            lease_token: For a repeated admission.
+        """
+        self._only_from("reaped", JobState.RUNNING, JobState.ADMITTING)
+        if self.state is JobState.ADMITTING:
+            if self.is_queued:
+                return self.admission_resumed(lease_token)
+            return self._failed(INTERRUPTED, "The service stopped while admitting the job.")
+        if self.cancel_requested:
+            return self._cancelled(None)
+        if self.dispatch is not None:
+            return self._ambiguous()
+        if not self.is_queued:
+            return self._interrupted(None)
+        return self._lost("The replica that ran the job went away.", policy)
+
+    # -- shared ------------------------------------------------------------------------------
+
+    def _only_from(self, change: str, *states: JobState) -> None:
+        if self.state not in states:
+            raise IllegalTransition(self, change)
+
+    def _charged(self, usage: Usage, source: UsageSource) -> Job:
+        """Return this job with its charge; what was never started costs nothing."""
+        if self.executed_target is None or self.executed_model is None:
+            return replace(self, usage=Usage(0, 0), usage_source=source, charge_nanousd=0)
+        target, model = self.executed_target, self.executed_model
+        paid = self.dispatch is not None
+        return replace(
+            self,
+            usage=usage,
+            usage_source=source,
+            charge_nanousd=self.agreed.charge(target, model, usage),
+            provider_cost_nanousd=self.agreed.price_of(target, model).cost(usage) if paid else 0,
+        )
+
+    def _charged_as_counted(self) -> Job:
+        """Return this job charged for what arrived; uncharged where nothing did."""
+        if self.tokens_counted <= 0 or self.executed_target is None:
+            return self._with_liability()
+        usage = counted_usage(self.agreed, self.specification.content_bytes, self.tokens_counted)
+        return self._charged(usage, UsageSource.COUNTED)
+
+    def _with_liability(self) -> Job:
+        """Return this job with what a dispatched target may ask us to pay."""
+        if self.dispatch is None:
+            return self
+        model = self.executed_model or self.specification.model
+        owed = self.agreed.worst_cost(self.dispatch.target, model)
+        return replace(self, provider_cost_nanousd=owed)
+
+    def _cancelled(self, text: str | None) -> Job:
+        return replace(
+            self._charged_as_counted(),
+            state=JobState.CANCELLED,
+            finish_reason=FinishReason.CANCELLED,
+            result_text=text,
+        )
+
+    def _failed(self, reason: str, message: str) -> Job:
+        return replace(self, state=JobState.FAILED, failure_reason=reason, last_error=message)
+
+    def _ambiguous(self, message: str = "") -> Job:
+        told = message or "The paid target was not heard of again."
+        return self._with_liability()._failed(AMBIGUOUS, told)
+
+    def _interrupted(self, text: str | None) -> Job:
+        failed = self._charged_as_counted()._failed(
+            INTERRUPTED, "The service stopped while the job ran."
+        )
+        return replace(failed, result_text=text)
+
+    def _failed_in_front_of_caller(self, error: ExecutionError, progress: Progress) -> Job:
+        """Return an interactive job failed: its caller got what was made, and pays for that."""
+        if self.tokens_counted > 0:
+            failed = self._charged_as_counted()._failed(error.reason, error.message)
+            return replace(failed, result_text=progress.text)
+        if self.dispatch is not None and not error.is_unpaid:
+            return self._ambiguous(error.message)
+        return replace(self, dispatch=None)._failed(error.reason, error.message)
+
+    def _lost(self, message: str, policy: RetryPolicy) -> Job:
+        lost = replace(self, lost_count=self.lost_count + 1, last_error=message)
+        if lost.lost_count >= policy.max_lost:
+            return replace(lost, state=JobState.DEAD_LETTER, failure_reason=LOST_TOO_OFTEN)
+        return lost.handed_back(0)
+
+    def _retried(self, error: ExecutionError, policy: RetryPolicy, jitter: float) -> Job:
+        failed = replace(self, failure_reason=error.reason, last_error=error.message)
+        if self.retry_count >= self.max_retries:
+            return replace(failed, state=JobState.DEAD_LETTER)
+        return replace(
+            failed,
+            state=JobState.RETRYING,
+            retry_count=self.retry_count + 1,
+            lease_token=None,
+            delay_seconds=policy.backoff(self.retry_count) * jitter,
+            **_NOTHING_RAN_YET,
+        )
+
+
+_NOTHING_RAN_YET: Final[dict[str, Any]] = {
+    "dispatch": None,
+    "tokens_counted": 0,
+    "decision": None,
+    "executed_target": None,
+    "executed_model": None,
+}

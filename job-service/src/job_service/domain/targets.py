@@ -1,0 +1,90 @@
+"""Where prompts may run, as the router last said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from job_service.domain.charge import Offer, PriceBook, Terms, terms_for
+from job_service.domain.errors import ModelNotFound
+from job_service.domain.specification import AUTO, JobSpecification, Residency
+from service_kit.errors import Unavailable
+
+LOCAL_TARGET: Final = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    context_tokens: int
+    default_max_tokens: int
+    template_overhead_tokens: int = 0
+    message_overhead_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    name: str
+    paid: bool
+    models: tuple[Model, ...]
+
+
+def remembering(known: Iterable[Target], listed: Iterable[Target]) -> tuple[Target, ...]:
+    """Return what is listed now; a target that lists no model keeps those it last had."""
+    before = {target.name: target.models for target in known}
+    return tuple(
+        target if target.models else replace(target, models=before.get(target.name, ()))
+        for target in listed
+    )
+
+
+def serves(targets: Iterable[Target], model: str) -> bool:
+    """Tell whether any target has the model, as far as we know."""
+    return any(model in (AUTO, each.name) for target in targets for each in target.models)
+
+
+def agree_terms(
+    specification: JobSpecification, targets: tuple[Target, ...], book: PriceBook
+) -> Terms:
+    """Return the terms for a job at the dearest target that may run it.
+
+    Raises:
+        ModelNotFound: Every permitted target told its models, and none has this one.
+        Unavailable: No model is known yet, or none has a price.
+    """
+    permitted = [
+        target
+        for target in targets
+        if specification.residency is Residency.ANY or target.name == LOCAL_TARGET
+    ]
+    found = [
+        (target.name, model)
+        for target in permitted
+        for model in target.models
+        if specification.model in (AUTO, model.name)
+    ]
+    if not found:
+        if permitted and all(target.models for target in permitted):
+            raise ModelNotFound(specification.model)
+        raise Unavailable("model")
+    offers = [
+        Offer(
+            price=price,
+            context_tokens=model.context_tokens,
+            default_max_tokens=model.default_max_tokens,
+            template_overhead_tokens=model.template_overhead_tokens,
+            message_overhead_tokens=model.message_overhead_tokens,
+        )
+        for target, model in found
+        if (price := book.find(target, model.name)) is not None
+    ]
+    if not offers:
+        raise Unavailable("price")
+    return terms_for(
+        specification.prompt_bytes,
+        len(specification.messages),
+        specification.sampling.max_tokens,
+        offers,
+        book.version,
+    )

@@ -1,0 +1,116 @@
+"""gRPC face of the job use cases: convert, call, convert back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from weir.job.v1 import job_service_pb2 as pb
+from weir.job.v1 import job_service_pb2_grpc as pb_grpc
+
+from job_service.domain.specification import JobKind
+from job_service.entrypoints import convert
+from job_service.usecases.create_job import CreateJob
+from job_service.usecases.get_job import GetJob, ListJobs
+from job_service.usecases.run_job import RunJob
+from job_service.usecases.submit_job import Submission
+from service_kit import paging
+from service_kit.access import AccessChecks, ProjectAccess
+from service_kit.errors import InvalidArgument
+from service_kit.request_context import caller, request_id
+
+Context = grpc.aio.ServicerContext[Any, Any]
+MAX_RETRIES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class JobUseCases:
+    create: CreateJob
+    run: RunJob
+    get: GetJob
+    list: ListJobs
+
+
+class JobHandlers(pb_grpc.JobServiceServicer):
+    def __init__(
+        self, use_cases: JobUseCases, access: AccessChecks, default_max_retries: int
+    ) -> None:
+        self._use_cases = use_cases
+        self._access = access
+        self._default_max_retries = default_max_retries
+
+    async def CreateJob(
+        self, request: pb.CreateJobRequest, context: Context
+    ) -> pb.CreateJobResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:write")
+        submission = _submission(
+            access,
+            JobKind.QUEUED,
+            request.specification,
+            request.request_id,
+            self._max_retries(request),
+        )
+        return pb.CreateJobResponse(
+            job=convert.job_to_proto(await self._use_cases.create(submission))
+        )
+
+    async def RunJob(
+        self, request: pb.RunJobRequest, context: Context
+    ) -> AsyncIterator[pb.RunJobResponse]:
+        access = await self._access.require(caller(), request.project_id, "inference")
+        submission = _submission(
+            access, JobKind.INTERACTIVE, request.specification, request.request_id, 0
+        )
+        async with aclosing(self._use_cases.run(submission)) as events:
+            async for event in events:
+                yield convert.run_event_to_proto(event)
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:read")
+        job = await self._use_cases.get(access.project_id, request.job_id)
+        return pb.GetJobResponse(job=convert.job_to_proto(job))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:read")
+        state = convert.state_from_proto(request.state)
+        scope = ("jobs", access.project_id, request.state)
+        after = convert.position_from(paging.decode_page_token(request.page_token, scope=scope))
+        size = paging.page_size(request.page_size, default=50, maximum=100)
+        # One more than asked for tells whether there is a next page.
+        found = await self._use_cases.list(access.project_id, state, size + 1, after)
+        page = found[:size]
+        response = pb.ListJobsResponse(jobs=[convert.job_to_proto(job) for job in page])
+        if len(found) > size:
+            response.next_page_token = paging.encode_page_token(
+                convert.position_of(page[-1]), scope=scope
+            )
+        return response
+
+    def _max_retries(self, request: pb.CreateJobRequest) -> int:
+        if not request.HasField("max_retries"):
+            return self._default_max_retries
+        if not 0 <= request.max_retries <= MAX_RETRIES:
+            raise InvalidArgument("max_retries", f"This must be a number from 0 to {MAX_RETRIES}.")
+        return request.max_retries
+
+
+def _submission(
+    access: ProjectAccess,
+    kind: JobKind,
+    specification: pb.JobSpecification,
+    key: str,
+    max_retries: int,
+) -> Submission:
+    return Submission(
+        project_id=access.project_id,
+        owner_user_id=access.owner_user_id,
+        is_default_project=access.is_default,
+        kind=kind,
+        specification=convert.specification_from_proto(specification),
+        key=key,
+        max_retries=max_retries,
+        origin_request_id=request_id(),
+    )

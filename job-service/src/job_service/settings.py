@@ -1,0 +1,61 @@
+"""Every environment variable that this service reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from service_kit.setting_secrets import SettingError
+from service_kit.settings import Addresses, DatabaseUrl, RedisUrl, ServiceSettings
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(ServiceSettings):
+    database_url: DatabaseUrl
+    """Jobs, attempts, idempotency keys, settlements, events."""
+    database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    """The most connections to the database."""
+    redis_url: RedisUrl
+    """Carries wake-up hints between replicas; may be away."""
+    auth_service_addresses: Addresses
+    """Replicas of auth-service, host:port[,host:port]."""
+    cost_service_addresses: Addresses
+    """Replicas of cost-service."""
+    compute_router_addresses: Addresses
+    """Replicas of compute-router."""
+    auth_issuer: str = "weir"
+    """The `iss` of tokens to accept."""
+    lease_seconds: Seconds = 10.0
+    """How long a job stays with a replica that is not heard of."""
+    lease_renew_seconds: Seconds = 3.0
+    """How often a lease is renewed; at most half of it."""
+    poll_seconds: Seconds = 1.0
+    """How often each loop looks for work that nobody hinted at."""
+    retry_backoff_seconds: Annotated[float, Field(gt=0, le=86400)] = 60.0
+    """The pause before the first retry of a failed execution, doubled for each further one."""
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 3
+    """Retries of a job whose request names no number."""
+    max_lost_leases: Annotated[int, Field(ge=1, le=100)] = 5
+    """So many executions that were lost with their replica or worker make a dead letter."""
+    no_capacity_wait_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """When queued work is offered again that found no capacity."""
+    dispatch_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Queued jobs that one replica runs at once."""
+    execution_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
+    """How long one attempt may take."""
+    price_keep_seconds: Seconds = 60.0
+    """How old the price book may get before it is fetched again."""
+    target_refresh_seconds: Seconds = 2.0
+    """How often the router's targets are listed."""
+    reconcile_seconds: Seconds = 30.0
+    """How often open holds are compared with jobs."""
+    reconcile_min_age_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    """Only holds that are open for longer than this are compared."""
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        if self.lease_renew_seconds > self.lease_seconds / 2:
+            raise SettingError("LEASE_RENEW_SECONDS", "must be at most half of LEASE_SECONDS")
+        return self

@@ -1,0 +1,98 @@
+"""Claim queued jobs as places are free, and run them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from job_service.domain.job import Job, JobState
+from job_service.usecases.execute_attempt import ExecuteAttempt, StopSignal
+from job_service.usecases.live_attempts import LiveAttempts
+from job_service.usecases.ports import Background, Hints, UnitOfWorkFactory
+from service_kit.clock import Clock
+from service_kit.failpoints import failpoint
+
+QUIET_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Places:
+    """How many jobs to run at once: what the router can take, found by trying.
+
+    Found no capacity: as many as run anyway. Each job that completes makes room for one more, up
+    to `most`; for a second after a refusal it does not, so that a full router is asked little.
+    """
+
+    most: int
+    clock: Clock
+    limit: int = field(init=False)
+    taken: int = 0
+    _quiet_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.limit = self.most
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - self.taken)
+
+    def found_no_capacity(self) -> None:
+        self.limit = max(1, min(self.limit, self.taken - 1))
+        self._quiet_until = self.clock.monotonic() + QUIET_SECONDS
+
+    def found_capacity(self) -> None:
+        if self.clock.monotonic() >= self._quiet_until:
+            self.limit = min(self.most, self.limit + 1)
+
+
+@dataclass(slots=True)
+class DispatchJobs:
+    """One round: claim what fits, and start it."""
+
+    unit_of_work: UnitOfWorkFactory
+    execute: ExecuteAttempt
+    background: Background
+    live: LiveAttempts
+    hints: Hints
+    places: Places
+    is_claiming: bool = True
+
+    async def __call__(self) -> int:
+        """Return how many jobs were started."""
+        free = self.places.free
+        if not self.is_claiming or free == 0:
+            return 0
+        async with self.unit_of_work() as work:
+            claimed = await work.jobs.claim(free)
+        if claimed:
+            await failpoint("after_claim")
+        for job in claimed:
+            self.places.taken += 1
+            self.background.start(self._run(job), request_id=job.origin_request_id)
+        return len(claimed)
+
+    def stop_claiming(self) -> None:
+        """Take no further job; those that run go on."""
+        self.is_claiming = False
+
+    async def _run(self, job: Job) -> None:
+        signal = StopSignal()
+        has_capacity = True
+        try:
+            with self.live.holding(signal):
+                has_capacity = self._learn(await self.execute(job, signal))
+        finally:
+            self.places.taken -= 1
+            # Where there was no room, only the next poll asks again, or whoever finishes before.
+            if self.is_claiming and has_capacity:
+                self.hints.place_freed()
+
+    def _learn(self, ended: Job | None) -> bool:
+        """Take in whether the router had room."""
+        if ended is None:
+            return True
+        if ended.state is JobState.PENDING:
+            self.places.found_no_capacity()
+            return False
+        if ended.state is JobState.COMPLETED:
+            self.places.found_capacity()
+        return True

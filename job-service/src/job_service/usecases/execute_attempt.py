@@ -1,0 +1,265 @@
+"""Run one attempt of a leased job, and store how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import structlog
+
+from job_service.domain.execution import (
+    Dispatching,
+    ExecutionError,
+    ExecutionEvent,
+    Progress,
+    Released,
+)
+from job_service.domain.job import Job, RetryPolicy
+from job_service.domain.targets import serves
+from job_service.usecases.ports import (
+    ExecutionStream,
+    Executor,
+    Hints,
+    JobMetrics,
+    Targets,
+    UnitOfWork,
+    UnitOfWorkFactory,
+)
+from job_service.usecases.store_change import store_change
+from service_kit.clock import Clock
+from service_kit.errors import ErrorCode, ServiceError, Unavailable
+from service_kit.failpoints import failpoint
+
+log = structlog.get_logger(__name__)
+
+FINISH_RETRY_SECONDS = 0.2
+
+
+class StopReason(StrEnum):
+    """Why an attempt is to stop before its end."""
+
+    LEASE_LOST = "lease_lost"
+    CANCEL_REQUESTED = "cancel_requested"
+    CALLER_GONE = "caller_gone"
+    SHUTDOWN = "shutdown"
+
+
+class StopSignal:
+    """Asks an attempt to stop. The first reason stays, but a lost lease overrides all."""
+
+    def __init__(self) -> None:
+        self.reason: StopReason | None = None
+        self._changed = asyncio.Event()
+
+    def ask(self, reason: StopReason) -> None:
+        if self.reason is None or reason is StopReason.LEASE_LOST:
+            self.reason = reason
+        self.wake()
+
+    def wake(self) -> None:
+        """End the current wait."""
+        self._changed.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something changed, or after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+
+def nobody_listens(_: ExecutionEvent) -> None:
+    """Take the events of a job whose caller is not waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteAttempt:
+    """Runs what a lease stands for. Both kinds of job go this way.
+
+    Args:
+        policy: What becomes of failures.
+        renew_seconds: How often the lease is renewed.
+        finish_patience_seconds: How long to go on trying to store the end while the database
+            is away. After that the lease lapses and the reaper decides.
+    """
+
+    unit_of_work: UnitOfWorkFactory
+    executor: Executor
+    targets: Targets
+    hints: Hints
+    metrics: JobMetrics
+    clock: Clock
+    policy: RetryPolicy
+    renew_seconds: float
+    finish_patience_seconds: float = 30.0
+
+    async def __call__(
+        self,
+        job: Job,
+        stop: StopSignal,
+        emit: Callable[[ExecutionEvent], None] = nobody_listens,
+    ) -> Job | None:
+        """Return the job as stored after the attempt; `None` where it is no longer ours."""
+        attempt = _Attempt(job, stop, emit)
+        error = await self._run(attempt)
+        if stop.reason is StopReason.LEASE_LOST:
+            self._tell_discarded(job)
+            return None
+        now = self._conclude(attempt, error)
+        ran = attempt.job.noting(attempt.progress)
+        await failpoint("before_finish")
+        stored = await self._finish(attempt.job, now, ran)
+        if stored is None:
+            self._tell_discarded(job)
+        else:
+            self._tell(stored, ran)
+        return stored
+
+    async def _run(self, attempt: _Attempt) -> ExecutionError | None:
+        """Follow the attempt to its end, renewing its lease."""
+        if attempt.stop.reason is not None:
+            return None
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                async with self.executor.execute(attempt.job) as stream:
+                    tasks.create_task(self._keep_lease(attempt, stream))
+                    async for event in stream.events():
+                        attempt.progress.note(event)
+                        if isinstance(event, (Dispatching, Released)):
+                            await self._record(attempt, stream, event)
+                        attempt.emit(event)
+            except ServiceError as error:
+                return ExecutionError(error.reason, error.code, error.message)
+            finally:
+                # Asked rather than cancelled: a statement that is cancelled costs a connection.
+                attempt.has_ended = True
+                attempt.stop.wake()
+        return None
+
+    async def _record(
+        self, attempt: _Attempt, stream: ExecutionStream, event: Dispatching | Released
+    ) -> None:
+        """Commit that a paid target is about to be asked, or let go, before anything follows."""
+        was = attempt.job
+        now = was.dispatched(event) if isinstance(event, Dispatching) else was.released()
+        async with self.unit_of_work() as work:
+            stored = await store_change(work, was, now)
+        if stored is None:
+            attempt.stop.ask(StopReason.LEASE_LOST)
+            stream.stop()
+            return
+        attempt.job = stored
+        if isinstance(event, Dispatching):
+            await stream.go(event.client_task_id)
+            await failpoint("after_go")
+
+    async def _keep_lease(self, attempt: _Attempt, stream: ExecutionStream) -> None:
+        """Renew until the attempt ends; stop its engine as soon as there is a reason to."""
+        is_stopped = False
+        while True:
+            await attempt.stop.wait(self.renew_seconds)
+            if attempt.has_ended:
+                return
+            if attempt.stop.reason is None or is_stopped:
+                await self._renew(attempt)
+            if attempt.stop.reason is not None and not is_stopped:
+                is_stopped = True
+                stream.stop()
+
+    async def _renew(self, attempt: _Attempt) -> None:
+        try:
+            async with self.unit_of_work() as work:
+                cancel_requested = await work.jobs.renew(attempt.job, attempt.progress)
+        except Unavailable:
+            # The work goes on: the lease token decides at the end whether it was in vain.
+            log.warning("lease.renewal_failed", job_id=attempt.job.id)
+            return
+        if cancel_requested is None:
+            attempt.stop.ask(StopReason.LEASE_LOST)
+        elif cancel_requested:
+            attempt.stop.ask(StopReason.CANCEL_REQUESTED)
+
+    def _conclude(self, attempt: _Attempt, error: ExecutionError | None) -> Job:
+        """Return what becomes of the job."""
+        job, progress, reason = attempt.job, attempt.progress, attempt.stop.reason
+        if progress.finished is not None:
+            return job.completed(progress)
+        if reason in (StopReason.CALLER_GONE, StopReason.CANCEL_REQUESTED):
+            return job.stopped(progress)
+        if reason is StopReason.SHUTDOWN:
+            return job.abandoned(progress)
+        ended = error or ExecutionError(
+            "EXECUTION_FAILED", ErrorCode.INTERNAL, "The answer ended before its end."
+        )
+        if ended.reason == "MODEL_NOT_SERVED" and self._may_be_served(job):
+            ended = replace(ended, reason="NO_CAPACITY", code=ErrorCode.UNAVAILABLE)
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 -- not a secret
+        return job.errored(ended, progress, self.policy, jitter)
+
+    def _may_be_served(self, job: Job) -> bool:
+        """Tell whether the model had a server lately: then it is away rather than unknown."""
+        try:
+            return serves(self.targets.current(), job.specification.model)
+        except Unavailable:
+            return False
+
+    async def _finish(self, was: Job, now: Job, ran: Job) -> Job | None:
+        """Store the end while the lease is ours. A commit whose reply got lost is found again."""
+        give_up_at = self.clock.monotonic() + self.finish_patience_seconds
+        while True:
+            try:
+                return await self._finish_once(was, now, ran)
+            except Unavailable:
+                if self.clock.monotonic() >= give_up_at:
+                    raise
+                log.warning("job.finish_postponed", job_id=was.id)
+            await asyncio.sleep(FINISH_RETRY_SECONDS)
+
+    async def _finish_once(self, was: Job, now: Job, ran: Job) -> Job | None:
+        async with self.unit_of_work() as work:
+            stored = await store_change(work, was, now, ran)
+            if stored is None:
+                return await self._own_commit(work, was)
+        await failpoint("after_finish_commit")
+        return stored
+
+    @staticmethod
+    async def _own_commit(work: UnitOfWork, was: Job) -> Job | None:
+        found = await work.jobs.find_anywhere(was.id)
+        if found is None or not found.state.is_final or found.lease_token != was.lease_token:
+            return None
+        return found
+
+    def _tell_discarded(self, job: Job) -> None:
+        log.warning("job.attempt_discarded", job_id=job.id, attempt=job.attempt)
+        self.metrics.lease_lost()
+
+    def _tell(self, stored: Job, ran: Job) -> None:
+        log.info(
+            "job.attempt_ended",
+            job_id=stored.id,
+            attempt=ran.attempt,
+            state=stored.state,
+            reason=stored.failure_reason,
+        )
+        self.metrics.job_changed(stored.kind, stored.state)
+        if ran.executed_target is not None:
+            self.metrics.executed(ran.executed_target)
+        if stored.state.is_final:
+            self.hints.settlement_waits()
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What changes while an attempt runs."""
+
+    job: Job
+    stop: StopSignal
+    emit: Callable[[ExecutionEvent], None]
+    progress: Progress = field(default_factory=Progress)
+    has_ended: bool = False

@@ -1,0 +1,300 @@
+"""What the use cases need from the outside, in their own words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from job_service.domain.attempt import AttemptEnd
+from job_service.domain.charge import PriceBook
+from job_service.domain.execution import ExecutionEvent, Progress
+from job_service.domain.job import Job, JobState
+from job_service.domain.settlement import Settlement
+from job_service.domain.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class JobPosition:
+    """A place in a project's list of jobs, newest first."""
+
+    created_at: datetime
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How much waits, for metrics."""
+
+    by_state: dict[str, int]
+    unsent_settlements: int
+
+
+class JobRepository(Protocol):
+    """Jobs. Every time is the database's."""
+
+    async def add(self, job: Job) -> Job:
+        """Store a new job with a fresh lease, and return it with its times."""
+        ...
+
+    async def save(self, was: Job, now: Job) -> Job | None:
+        """Replace `was` by `now`, and return it with its times.
+
+        Return `None`, and change nothing, where the stored job's state, admission, attempt or
+        lease token is no longer that of `was`. A new lease token gets a fresh lease.
+        """
+        ...
+
+    async def find(self, project_id: str, job_id: str) -> Job | None:
+        """Return a project's job without its messages."""
+        ...
+
+    async def find_anywhere(self, job_id: str) -> Job | None:
+        """Return a job of any project without its messages; for our own duties only."""
+        ...
+
+    async def lock(self, job_id: str) -> Job | None:
+        """Return a job of any project, whole, and keep others from changing it meanwhile."""
+        ...
+
+    async def list_page(
+        self, project_id: str, state: JobState | None, limit: int, after: JobPosition | None
+    ) -> Sequence[Job]:
+        """Return a project's jobs, newest first, without messages and results."""
+        ...
+
+    async def claim(self, limit: int) -> Sequence[Job]:
+        """Lease up to `limit` queued jobs that are due, oldest first, and return them."""
+        ...
+
+    async def renew(self, job: Job, progress: Progress) -> bool | None:
+        """Prolong a lease and store how far the attempt is.
+
+        Return whether cancellation was asked for, or `None` where the lease is no longer ours.
+        """
+        ...
+
+    async def lock_lapsed(self, limit: int) -> Sequence[Job]:
+        """Return jobs whose lease is over, locked; those that others have locked are left out."""
+        ...
+
+    async def lapsed_count(self) -> int:
+        """Return how many leases are over, without waiting for anybody."""
+        ...
+
+    async def oldest_blocked(self) -> Sequence[Job]:
+        """Return each project's oldest blocked job."""
+        ...
+
+    async def depths(self) -> Depths:
+        """Count what is unfinished."""
+        ...
+
+
+class AttemptRepository(Protocol):
+    async def open(self, job: Job) -> None:
+        """Note that a job's current attempt began."""
+        ...
+
+    async def note_dispatch(self, job: Job) -> None:
+        """Note that the current attempt was dispatched to a paid target, or released by it."""
+        ...
+
+    async def close(self, end: AttemptEnd) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    project_id: str
+    route: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The job that a key belongs to, and a digest of the request that made it."""
+
+    job_id: str
+    body_hash: str
+
+
+class IdempotencyRepository(Protocol):
+    async def find(self, key: IdempotencyKey) -> Reservation | None: ...
+
+    async def reserve(self, key: IdempotencyKey, wanted: Reservation) -> Reservation:
+        """Take the key, and return who has it now: us, or whoever was first."""
+        ...
+
+    async def release(self, job_id: str) -> None:
+        """Let a job's key go, so that it can be used again."""
+        ...
+
+
+class SettlementRepository(Protocol):
+    """The outbox."""
+
+    async def add(self, settlement: Settlement) -> bool:
+        """Add a settlement unless its hold has one; tell whether it was added."""
+        ...
+
+    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Settlement]:
+        """Return unsent settlements that are due, and keep them from others for a while."""
+        ...
+
+    async def mark_sent(self, hold_ids: Sequence[str]) -> None: ...
+
+    async def postpone(self, hold_id: str, error: str, seconds: float) -> None:
+        """Note why a settlement was not taken, and when to try again."""
+        ...
+
+    async def resend(self, hold_id: str, sent_before_seconds: float) -> bool:
+        """Send a settlement again that was sent long ago; tell whether there is such a one."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One database transaction. Leaving it without an error commits."""
+
+    @property
+    def jobs(self) -> JobRepository: ...
+
+    @property
+    def attempts(self) -> AttemptRepository: ...
+
+    @property
+    def idempotency(self) -> IdempotencyRepository: ...
+
+    @property
+    def settlements(self) -> SettlementRepository: ...
+
+
+class UnitOfWorkFactory(Protocol):
+    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a transaction.
+
+        Raises:
+            Unavailable: The database is away; whether a commit was made may then be unknown.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedHold:
+    amount_nanousd: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    hold_id: str
+    created_at: datetime
+
+
+class Ledger(Protocol):
+    """cost-service's ledger."""
+
+    async def place_hold(self, job: Job) -> PlacedHold:
+        """Hold a job's worst case; the same hold again gives the same answer.
+
+        Raises:
+            ServiceError: `BUDGET_EXCEEDED`, `NO_BUDGET`, `HOLD_SETTLED`, or it is away.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Post or void a hold. Tell whether this changed anything."""
+        ...
+
+    async def open_holds(self, min_age_seconds: float) -> Sequence[OpenHold]:
+        """Return holds that nobody settled for so long."""
+        ...
+
+
+class Prices(Protocol):
+    def current(self) -> PriceBook:
+        """Return the price book as last fetched, without a call.
+
+        Raises:
+            Unavailable: None was ever fetched.
+        """
+        ...
+
+
+class Targets(Protocol):
+    def current(self) -> tuple[Target, ...]:
+        """Return the router's targets as last fetched, without a call.
+
+        Raises:
+            Unavailable: None were ever fetched.
+        """
+        ...
+
+
+class ExecutionStream(Protocol):
+    """One attempt at the router."""
+
+    def events(self) -> AsyncIterator[ExecutionEvent]:
+        """Give what happens. It ends early after `stop`.
+
+        Raises:
+            ServiceError: The attempt ended without an answer.
+        """
+        ...
+
+    async def go(self, client_task_id: str) -> None:
+        """Answer `Dispatching`: it is recorded."""
+        ...
+
+    def stop(self) -> None:
+        """Stop the engine."""
+        ...
+
+
+class Executor(Protocol):
+    """compute-router."""
+
+    def execute(self, job: Job) -> AbstractAsyncContextManager[ExecutionStream]:
+        """Start a job's current attempt; leaving the block stops whatever still runs."""
+        ...
+
+
+class Background(Protocol):
+    """Owner of work that outlives the request it came with."""
+
+    def start(self, work: Coroutine[Any, Any, None], *, request_id: str) -> None:
+        """Run it to its end. What it raises is logged."""
+        ...
+
+
+class Hints(Protocol):
+    """Hurries loops, here and in other replicas. Work is found without it, later."""
+
+    def work_waits(self) -> None:
+        """Say that a job became due."""
+        ...
+
+    def place_freed(self) -> None:
+        """Say that this process can run another job."""
+        ...
+
+    def settlement_waits(self) -> None:
+        """Say that a settlement was written."""
+        ...
+
+
+class JobMetrics(Protocol):
+    def job_changed(self, kind: str, state: str) -> None: ...
+
+    def executed(self, target: str) -> None: ...
+
+    def lease_lost(self) -> None: ...
+
+    def usage_excess(self) -> None: ...
+
+    def settlement_refused(self) -> None: ...
+
+    def orphan_hold(self) -> None: ...
+
+    def depths(self, depths: Depths) -> None: ...

@@ -1,0 +1,151 @@
+"""Write a job's row and its idempotency row: step a of the protocol's admission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from job_service.domain.charge import Terms
+from job_service.domain.errors import IdempotencyKeyReused
+from job_service.domain.job import BudgetScope, Job
+from job_service.domain.specification import JobKind, JobSpecification
+from job_service.domain.targets import agree_terms
+from job_service.usecases.ports import (
+    IdempotencyKey,
+    JobMetrics,
+    Prices,
+    Reservation,
+    Targets,
+    UnitOfWorkFactory,
+)
+from service_kit.errors import InvalidArgument, Unavailable
+from service_kit.failpoints import failpoint
+from service_kit.ids import new_id
+
+MAX_KEY_CHARACTERS = 255
+ROUTES = {JobKind.QUEUED: "CreateJob", JobKind.INTERACTIVE: "RunJob"}
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request for a job, by somebody who may make it."""
+
+    project_id: str
+    owner_user_id: str
+    is_default_project: bool
+    kind: JobKind
+    specification: JobSpecification
+    key: str
+    max_retries: int
+    origin_request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job, and whether this request made it."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitJob:
+    unit_of_work: UnitOfWorkFactory
+    prices: Prices
+    targets: Targets
+    metrics: JobMetrics
+
+    async def __call__(self, submission: Submission) -> Submitted:
+        """Return the new job, `admitting`, or the one that the key made before.
+
+        Raises:
+            InvalidArgument: A field holds what it may not.
+            ModelNotFound: No target serves the model; nothing was written.
+            IdempotencyKeyReused: The key made another job.
+            Unavailable: For interactive work: no price or model is known.
+        """
+        submission.specification.check(submission.kind)
+        _check_key(submission.key)
+        known = await self._find(submission)
+        if known is not None:
+            return Submitted(known, is_new=False)
+        job = _new_job(submission, self._terms(submission))
+        stored = await self._store(submission, job)
+        if stored.is_new:
+            await failpoint("after_job_row")
+            self.metrics.job_changed(stored.job.kind, stored.job.state)
+        return stored
+
+    def _terms(self, submission: Submission) -> Terms | None:
+        """Return the terms; `None` for queued work that has to wait until they can be known."""
+        try:
+            return agree_terms(
+                submission.specification, self.targets.current(), self.prices.current()
+            )
+        except Unavailable:
+            if submission.kind is JobKind.INTERACTIVE:
+                raise
+            return None
+
+    async def _find(self, submission: Submission) -> Job | None:
+        if not submission.key:
+            return None
+        async with self.unit_of_work() as work:
+            found = await work.idempotency.find(_key(submission))
+            if found is None:
+                return None
+            _check_same(submission, found)
+            return await work.jobs.find(submission.project_id, found.job_id)
+
+    async def _store(self, submission: Submission, job: Job) -> Submitted:
+        async with self.unit_of_work() as work:
+            if submission.key:
+                wanted = Reservation(job.id, _body_hash(submission))
+                holder = await work.idempotency.reserve(_key(submission), wanted)
+                if holder.job_id != job.id:
+                    _check_same(submission, holder)
+                    first = await work.jobs.find(submission.project_id, holder.job_id)
+                    if first is not None:
+                        return Submitted(first, is_new=False)
+                    raise Unavailable("job")
+            return Submitted(await work.jobs.add(job), is_new=True)
+
+
+def _new_job(submission: Submission, terms: Terms | None) -> Job:
+    return Job(
+        id=new_id(),
+        project_id=submission.project_id,
+        kind=submission.kind,
+        specification=submission.specification,
+        scopes=(
+            BudgetScope(
+                kind="project",
+                scope_id=submission.project_id,
+                owner_user_id=submission.owner_user_id,
+                default_cap=submission.is_default_project,
+            ),
+        ),
+        max_retries=submission.max_retries,
+        origin_request_id=submission.origin_request_id,
+        lease_token=new_id(),
+        terms=terms,
+    )
+
+
+def _key(submission: Submission) -> IdempotencyKey:
+    return IdempotencyKey(submission.project_id, ROUTES[submission.kind], submission.key)
+
+
+def _body_hash(submission: Submission) -> str:
+    return submission.specification.fingerprint(submission.max_retries)
+
+
+def _check_same(submission: Submission, found: Reservation) -> None:
+    if found.body_hash != _body_hash(submission):
+        raise IdempotencyKeyReused()
+
+
+def _check_key(key: str) -> None:
+    if len(key) > MAX_KEY_CHARACTERS or "\0" in key:
+        raise InvalidArgument(
+            "request_id", f"A key has at most {MAX_KEY_CHARACTERS} characters and no NUL."
+        )
