@@ -1,8 +1,9 @@
 """Asks a service over HTTP whether it is ready for work."""
 
+import http.client
+import json
 from dataclasses import dataclass
-
-import httpx
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,29 +17,39 @@ class Readiness:
 def ask(base_url: str, seconds: float = 2.0) -> Readiness:
     """Return what `/health/ready` answers; not ready if nothing answers."""
     try:
-        # Loopback: no proxy that the environment names has a part in it.
-        with httpx.Client(trust_env=False, timeout=seconds) as client:
-            response = client.get(f"{base_url}/health/ready")
-    except httpx.HTTPError as error:
+        status, body = _get(f"{base_url}/health/ready", seconds)
+    except (OSError, http.client.HTTPException) as error:
         return Readiness(False, f"no answer ({type(error).__name__})")
-    if response.status_code == httpx.codes.OK:
+    if status == http.HTTPStatus.OK:
         return Readiness(True, "ready")
-    return Readiness(False, _failing_checks(response))
-
-
-def _failing_checks(response: httpx.Response) -> str:
-    try:
-        checks = response.json()["checks"]
-        failing = [f"{name}: {each['message']}" for name, each in checks.items() if not each["ok"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        failing = []
-    return ", ".join(failing) or f"HTTP {response.status_code}"
+    return Readiness(False, _failing_checks(body) or f"HTTP {status}")
 
 
 def status_of(url: str, seconds: float = 2.0) -> str:
     """Return `HTTP 200` or whatever the address answers."""
     try:
-        with httpx.Client(trust_env=False, timeout=seconds) as client:
-            return f"HTTP {client.get(url).status_code}"
-    except httpx.HTTPError as error:
+        return f"HTTP {_get(url, seconds)[0]}"
+    except (OSError, http.client.HTTPException) as error:
         return f"no answer ({type(error).__name__})"
+
+
+def _get(url: str, seconds: float) -> tuple[int, bytes]:
+    """Return status and body. On loopback no proxy that the environment names has a part in it."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)
+    try:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def _failing_checks(body: bytes) -> str:
+    try:
+        checks = json.loads(body)["checks"]
+        failing = [f"{name}: {each['message']}" for name, each in checks.items() if not each["ok"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return ", ".join(failing)

@@ -81,6 +81,9 @@ class Stack:
         prepare_home(self.home)
         with exclusive(self.home / "lock", progress), ExitStack() as undo:
             self._read_state()
+            self.state.replicas = dict(self.replicas)
+            wanted = {instance.name for instance in self._instances()}
+            self.fleet.stop([name for name in self.state.processes if name not in wanted])
             if self._warden is not None:
                 self._warden.start()
             undo.callback(self.fleet.stop_strays)
@@ -253,8 +256,6 @@ class Stack:
 
     def _read_state(self) -> None:
         self.state = State.load(self._state_file)
-        if self.replicas:
-            self.state.replicas = dict(self.replicas)
         self.storage = Storage(self.home, self.secrets, self.state, self._warden)
         self.fleet = Fleet(self.home, self.state, self._state_file, self._warden)
 

@@ -3,6 +3,10 @@
 The launcher does not care what a service does; the real ones are tested in tests/e2e.
 """
 
+import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,21 +48,47 @@ http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
 """
 
 
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """Yield a directory with a space in its name; as root, `nobody` may pass to it.
+
+    pytest's own are closed to others.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="weir test "))
+    if os.getuid() == 0:
+        directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture
-def stand_ins(tmp_path: Path) -> dict[str, str]:
-    """The setting that puts stand-ins in the place of the services."""
+def place() -> Iterator[Path]:
+    """A directory that goes with the test."""
+    with open_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def session_place() -> Iterator[Path]:
+    """A directory that goes with the session."""
+    with open_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def stand_ins(session_place: Path) -> dict[str, str]:
+    """The settings that put stand-ins in the place of the services."""
     for service in SERVICES.values():
-        package = tmp_path / "stand ins" / service.module
+        package = session_place / "stand ins" / service.module
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("")
         (package / "__main__.py").write_text(STAND_IN)
-    return {"PYTHONPATH": str(tmp_path / "stand ins"), "ENVIRONMENT": "test"}
+    return {"PYTHONPATH": str(session_place / "stand ins"), "ENVIRONMENT": "test"}
 
 
 @pytest.fixture
-def stack(tmp_path: Path, stand_ins: dict[str, str]) -> Iterator[Stack]:
-    """A stack of stand-ins, not started yet."""
-    tmp_path.chmod(0o755)
-    stack = Stack(tmp_path / "a home", environment=stand_ins, stop_with_launcher=True)
+def stack(session_place: Path, stand_ins: dict[str, str]) -> Iterator[Stack]:
+    """A stack of stand-ins, not running; its databases are those of the test before."""
+    stack = Stack(session_place / "a home", environment=stand_ins, stop_with_launcher=True)
     yield stack
     stack.down()
