@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from auth_service.settings import Settings
 from service_kit.lifecycle import load_settings
 from service_kit.settings import environment_variables

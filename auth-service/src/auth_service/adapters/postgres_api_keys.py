@@ -27,7 +27,7 @@ class PostgresApiKeys:
     async def add(self, key: ApiKey, secret_hash: bytes) -> ApiKey:
         statement = (
             insert(api_keys)
-            .values(_values(key), secret_hash=secret_hash)
+            .values(_values(key) | {"secret_hash": secret_hash})
             .on_conflict_do_nothing(index_elements=["user_id", "request_id"])
             .returning(api_keys.c.key_id)
         )
