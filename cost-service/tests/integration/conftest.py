@@ -122,7 +122,7 @@ async def empty(superuser_url):
 
 
 async def check_books(database):
-    """Assert that holds, ledger, budgets and allowances agree; outbox and jobs are not looked at."""
+    """Assert that holds, ledger, budgets and allowances agree; jobs are not looked at."""
     books = await PostgresCostBooks(SecretStr(database)).read()
     drifts = check([], books, JobBooks(), max_age_seconds=60).drifts
     ours = [one for one in drifts if one.rule not in ("booked_was_sent", "open_hold_has_job")]

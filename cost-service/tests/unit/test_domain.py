@@ -1,0 +1,146 @@
+"""Budgets, allowances, holds and settlements as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from cost_service.domain.allowance import Allowance
+from cost_service.domain.budget import Budget, BudgetStatus
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, ordered_scopes
+from cost_service.domain.errors import AllowanceExceeded
+from cost_service.domain.hold import HoldRequest
+from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from service_kit.errors import InvalidArgument
+
+PROJECT = BudgetScope(BudgetScopeKind.PROJECT, "p1", "u1", True)
+TEAM = BudgetScope(BudgetScopeKind.TEAM, "t1")
+KEY = BudgetScope(BudgetScopeKind.API_KEY, "k1")
+
+
+class TestBudgetStatus:
+    @pytest.mark.parametrize(
+        ("posted", "status"),
+        [
+            (0, BudgetStatus.OK),
+            (799, BudgetStatus.OK),
+            (800, BudgetStatus.WARNING),
+            (949, BudgetStatus.WARNING),
+            (950, BudgetStatus.CRITICAL),
+            (999, BudgetStatus.CRITICAL),
+            (1000, BudgetStatus.EXCEEDED),
+            (1001, BudgetStatus.EXCEEDED),
+        ],
+    )
+    def test_thresholds(self, posted, status):
+        """80, 95 and 100 per cent of the cap, to the nano-dollar."""
+        assert Budget(PROJECT, "2026-11", True, 1000, 0, posted).status is status
+
+    def test_reserve_does_not_count(self):
+        """What is only held is not spent."""
+        assert Budget(PROJECT, "2026-11", True, 1000, 1000, 0).status is BudgetStatus.OK
+
+    def test_nothing_allocated(self):
+        """Without an allocation there is no status but that."""
+        assert Budget(PROJECT, "2026-11", False).status is BudgetStatus.NO_BUDGET_SET
+
+    def test_cap_of_nothing(self):
+        """A cap of 0 is used up from the start."""
+        assert Budget(PROJECT, "2026-11", True).status is BudgetStatus.EXCEEDED
+
+
+class TestAllowance:
+    def test_raising_a_cap_takes_the_difference(self):
+        """Only what is added counts against the allowance."""
+        assert Allowance("u1", 100, 60).reallocated(60, 100).allocated_nanousd == 100
+
+    def test_too_much_is_refused_with_figures(self):
+        """More than the allowance is refused and told in figures."""
+        with pytest.raises(AllowanceExceeded) as refused:
+            Allowance("u1", 100, 60).reallocated(10, 51)
+
+        assert refused.value.metadata == {
+            "amount_nanousd": "100",
+            "allocated_nanousd": "60",
+            "requested_nanousd": "41",
+        }
+
+    def test_lowering_is_always_possible(self):
+        """An owner whose allowance was cut below what is allocated may still lower a cap."""
+        assert Allowance("u1", 10, 60).reallocated(60, 50).allocated_nanousd == 50
+
+    @pytest.mark.parametrize(("allocated", "cap"), [(0, 30), (80, 20), (100, 0), (140, 0)])
+    def test_default_cap_is_at_most_what_is_left(self, allocated, cap):
+        """A default cap shrinks with the allowance, down to nothing."""
+        assert Allowance("u1", 100, allocated).default_cap(30) == cap
+
+
+class TestRequests:
+    def test_scopes_come_in_one_order(self):
+        """However they are named, scopes are locked in the same order."""
+        assert ordered_scopes([TEAM, PROJECT, KEY]) == ordered_scopes([KEY, TEAM, PROJECT])
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"hold_id": ""},
+            {"hold_id": "j1"},
+            {"hold_id": "j1:x"},
+            {"hold_id": "j\0:1"},
+            {"hold_id": "j1:1\n"},
+            {"amount_nanousd": 0},
+            {"amount_nanousd": -1},
+            {"amount_nanousd": 2**63},
+            {"scopes": ()},
+            {"scopes": (KEY,)},
+            {"scopes": (PROJECT, PROJECT)},
+            {"price_version": ""},
+            {"price_version": "\0"},
+        ],
+    )
+    def test_bad_hold_requests_are_refused(self, changes):
+        """What could not be stored or would mean nothing is refused, by field."""
+        values = {
+            "hold_id": "j1:1",
+            "scopes": (PROJECT,),
+            "amount_nanousd": 1,
+            "price_version": "1",
+        }
+        with pytest.raises(InvalidArgument):
+            HoldRequest(**{**values, **changes})
+
+    @pytest.mark.parametrize(
+        ("kind", "amount"),
+        [(EntryKind.POST, -1), (EntryKind.POST, 2**63), (EntryKind.VOID, 1), (EntryKind.REFUND, 1)],
+    )
+    def test_bad_settlements_are_refused(self, kind, amount):
+        """A settlement is a post of 0 or more, or a void of nothing."""
+        with pytest.raises(InvalidArgument):
+            Settlement("j1:1", kind, amount, (PROJECT,), Outcome("j1", "p1", "completed"))
+
+    @pytest.mark.parametrize("scope_id", ["", "a b", "x" * 129, "p\0", "p\n"])
+    def test_bad_scopes_are_refused(self, scope_id):
+        """A scope's id is an id."""
+        with pytest.raises(InvalidArgument):
+            BudgetScope(BudgetScopeKind.PROJECT, scope_id)
+
+    def test_default_cap_needs_an_owner(self):
+        """A default cap counts against somebody's allowance."""
+        with pytest.raises(InvalidArgument):
+            BudgetScope(BudgetScopeKind.PROJECT, "p1", "", True)
+
+    def test_reports_are_cleaned(self):
+        """A settlement's report is cut to what can be stored."""
+        outcome = Outcome(
+            "", "p1", "failed", model="m\0" * 300, tokens_output=-1, period="2026-13"
+        ).cleaned("j1:1")
+
+        assert outcome.job_id == "j1"
+        assert outcome.model == "m" * 200
+        assert (outcome.tokens_output, outcome.period) == (0, "")
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_every_kind_of_entry_has_a_meaning(kind):
+    """Posts and voids settle; posts and surcharges add, refunds take off, voids neither."""
+    assert kind.settles == (kind in (EntryKind.POST, EntryKind.VOID))
+    assert kind.sign == {"post": 1, "surcharge": 1, "refund": -1, "void": 0}[kind]
