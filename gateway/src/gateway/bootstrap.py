@@ -100,15 +100,18 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         access = AccessChecks(auth, clock)
         person_tokens.on_denial(_forgetting(access))
 
-        async def refresh() -> None:
-            await person_tokens.refresh()
-            await internal_tokens.refresh()
-
         async def verifiers_ready() -> bool:
             return person_tokens.ready() and internal_tokens.ready()
 
         readiness = ReadinessChecks()
         readiness.add("token_verifier", verifiers_ready)
+
+        async def refresh() -> None:
+            await person_tokens.refresh()
+            await internal_tokens.refresh()
+            # Ready as soon as it is, not at the next round of checks.
+            await readiness.run_all()
+
         edge = Edge(
             auth=auth,
             jobs=jobs,

@@ -39,7 +39,8 @@ class RedisRates:
         self, redis: Redis, fallback: RateLimiter, clock: Clock, registry: CollectorRegistry
     ) -> None:
         storage = RedisStorage(
-            "async+redis://pool",
+            # The connections are those of the pool below, wherever they go.
+            "async+redis://127.0.0.1:6379",
             implementation="redispy",
             key_prefix="weir:rates",
             # The option is passed on to redis-py as it is.

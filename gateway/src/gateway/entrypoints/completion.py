@@ -54,7 +54,7 @@ class Completion:
 
     requested_model: str
     job_id: str = ""
-    created: int = 0
+    created: int = field(default_factory=lambda: int(time.time()))
     decision: router_pb.RouteDecision | None = None
     started: pb.RunJobResponse.Started | None = None
     job: pb.Job | None = None
@@ -111,6 +111,8 @@ class Completion:
         self.job = job
         # A replay of an earlier request has nothing but this.
         self.job_id = job.job_id
+        if job.HasField("created_at"):
+            self.created = job.created_at.seconds
         if self.decision is None and job.HasField("decision"):
             self.decision = job.decision
         if job.state != pb.JOB_STATE_COMPLETED:
@@ -178,7 +180,7 @@ class Completion:
         return {
             "id": f"chatcmpl-{self.job_id}",
             "object": "chat.completion",
-            "created": self.created or int(time.time()),
+            "created": self.created,
             "model": self.model,
             "choices": [
                 {

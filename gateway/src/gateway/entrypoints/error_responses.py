@@ -132,7 +132,8 @@ def openai_validation_error(error: RequestValidationError) -> JSONResponse:
     if kind == "extra_forbidden":
         message, code = f"Unrecognized request argument: {param}.", "unknown_parameter"
     elif kind == "missing":
-        message, code = f"Missing required parameter: {param}.", "missing_required_parameter"
+        missing = param or "body"
+        message, code = f"Missing required parameter: {missing}.", "missing_required_parameter"
     else:
         message, code = f"{first['msg']} ({param})" if param else str(first["msg"]), kind
     return JSONResponse(

@@ -1,0 +1,422 @@
+"""Scripted stand-ins of the services behind the gateway, and the messages they answer with."""
+
+import inspect
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+from weir.auth.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    key_service_pb2,
+    key_service_pb2_grpc,
+    membership_service_pb2,
+    membership_service_pb2_grpc,
+)
+from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
+from weir.job.v1 import job_service_pb2, job_service_pb2_grpc
+from weir.router.v1 import router_service_pb2, router_service_pb2_grpc
+from weir.worker.v1 import inference_service_pb2
+
+from gateway.domain.credentials import checksum
+from service_kit.errors import ErrorCode, ServiceError
+from service_kit.testing.tokens import TestIssuer
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+USER_ID = "0192f0c0-0000-7000-8000-00000000000a"
+PROJECT_ID = "0192f0c0-0000-7000-8000-0000000000b0"
+OTHER_PROJECT_ID = "0192f0c0-0000-7000-8000-0000000000b1"
+JOB_ID = "0192f0c0-0000-7000-8000-0000000000c0"
+ALL_PERMISSIONS = [
+    "models:read",
+    "jobs:read",
+    "jobs:write",
+    "inference",
+    "costs:read",
+    "budgets:write",
+    "projects:read",
+    "projects:write",
+    "keys:write",
+]
+
+_DENIAL_KINDS = {
+    "session": key_service_pb2.DENIAL_KIND_SESSION,
+    "user": key_service_pb2.DENIAL_KIND_USER,
+    "key": key_service_pb2.DENIAL_KIND_KEY,
+    "membership": key_service_pb2.DENIAL_KIND_MEMBERSHIP,
+}
+
+
+def api_key(letter: str = "k") -> str:
+    """Return a well-formed API key."""
+    body = letter * 43
+    return f"sk-{body}{checksum(body)}"
+
+
+def stamp(time: datetime = NOW) -> timestamp_pb2.Timestamp:
+    found = timestamp_pb2.Timestamp()
+    found.FromDatetime(time)
+    return found
+
+
+def refusal(code: ErrorCode, reason: str, message: str = "Refused.", **metadata: str):
+    """Return an error such as a service raises."""
+    error = ServiceError(message, metadata=metadata)
+    error.code, error.reason = code, reason
+    return error
+
+
+@dataclass
+class Call:
+    """One RPC that a stand-in got."""
+
+    method: str
+    request: Any
+    metadata: dict[str, Any]
+
+
+@dataclass
+class Script:
+    """What the stand-ins answer, by the name of the RPC, and what they were asked.
+
+    An answer is a response, an error to raise, or a function of (request, context) that
+    returns one; for `RunJob` it is an async generator function.
+    """
+
+    issuer: TestIssuer
+    answers: dict[str, Any] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.reset()
+
+    def reset(self):
+        """Be a world in which all is well and nothing has been asked."""
+        self.answers = default_answers(self.issuer)
+        self.calls.clear()
+
+    def of(self, method: str) -> list[Call]:
+        """Return the calls of one RPC."""
+        return [call for call in self.calls if call.method == method]
+
+    def last(self, method: str) -> Call:
+        """Return the latest call of one RPC."""
+        return self.of(method)[-1]
+
+
+def scripted(servicer: type, pb: Any, script: Script) -> Any:
+    """Return a servicer whose every method does what the script says."""
+
+    def unary(name):
+        async def method(self, request, context):
+            _record(script, name, request, context)
+            answer = script.answers[name]
+            if callable(answer):
+                answer = answer(request, context)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return method
+
+    def stream(name):
+        async def method(self, request, context):
+            _record(script, name, request, context)
+            answer = script.answers[name]
+            if isinstance(answer, Exception):
+                raise answer
+            async for event in answer(request, context):
+                yield event
+
+        return method
+
+    service = pb.DESCRIPTOR.services_by_name[servicer.__name__.removesuffix("Servicer")]
+    methods = {
+        method.name: (stream if method.server_streaming else unary)(method.name)
+        for method in service.methods
+    }
+    return type(f"Scripted{servicer.__name__}", (servicer,), methods)()
+
+
+def _record(script, name, request, context):
+    metadata = dict(context.invocation_metadata() or ())
+    script.calls.append(Call(name, request, metadata))
+
+
+def default_answers(issuer: TestIssuer) -> dict[str, Any]:
+    """Return answers of a world in which all is well."""
+    return {
+        "ListSigningKeys": lambda request, context: key_service_pb2.ListSigningKeysResponse(
+            signing_keys=[
+                key_service_pb2.SigningKey(kid=key.kid, public_key=key.public_bytes)
+                for key in issuer.keys
+            ]
+        ),
+        "ListDenials": lambda request, context: key_service_pb2.ListDenialsResponse(
+            denials=[
+                key_service_pb2.Denial(
+                    sequence=denial.sequence,
+                    kind=_DENIAL_KINDS[denial.kind],
+                    subject=denial.subject,
+                    denied_at=stamp(denial.denied_at),
+                    expires_at=stamp(denial.expires_at),
+                )
+                for denial in issuer.denials
+                if denial.sequence > request.after_sequence
+            ],
+            last_sequence=len(issuer.denials),
+        ),
+        "ExchangeApiKey": lambda request, context: access_service_pb2.ExchangeApiKeyResponse(
+            internal_token=issuer.key_token(USER_ID, project_id=PROJECT_ID),
+            expires_at=stamp(datetime.now(UTC) + timedelta(seconds=60)),
+        ),
+        "CheckAccess": lambda request, context: membership_service_pb2.CheckAccessResponse(
+            project_id=request.project_id or PROJECT_ID,
+            owner_user_id=USER_ID,
+            is_default=True,
+            permissions=ALL_PERMISSIONS,
+        ),
+        "Register": auth_service_pb2.RegisterResponse(user=a_user(), tokens=a_token_pair()),
+        "Login": auth_service_pb2.LoginResponse(user=a_user(), tokens=a_token_pair()),
+        "RefreshTokens": auth_service_pb2.RefreshTokensResponse(tokens=a_token_pair()),
+        "GetCurrentUser": auth_service_pb2.GetCurrentUserResponse(user=a_user()),
+        "CreateApiKey": access_service_pb2.CreateApiKeyResponse(
+            api_key=an_api_key(), secret=api_key()
+        ),
+        "CreateProject": lambda request, context: access_service_pb2.CreateProjectResponse(
+            project=a_project(OTHER_PROJECT_ID, request.name)
+        ),
+        "GetProject": lambda request, context: access_service_pb2.GetProjectResponse(
+            project=a_project(request.project_id)
+        ),
+        "ListProjects": access_service_pb2.ListProjectsResponse(
+            projects=[
+                a_project(PROJECT_ID, "Default", is_default=True),
+                a_project(OTHER_PROJECT_ID, "Other"),
+            ]
+        ),
+        "DeleteProject": access_service_pb2.DeleteProjectResponse(),
+        "SetBudget": lambda request, context: cost_service_pb2.SetBudgetResponse(
+            budget=a_budget(request.project_id, cap_nanousd=request.cap_nanousd)
+        ),
+        "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
+            budget=a_budget(request.project_id)
+        ),
+        "GetProjectCosts": lambda request, context: cost_service_pb2.GetProjectCostsResponse(
+            project_costs=cost_service_pb2.ProjectCosts(
+                project_id=request.project_id,
+                total_cost_nanousd=45_670_000_000,
+                total_jobs=123,
+                completed_jobs=118,
+                failed_jobs=5,
+                period_days=request.period_days,
+                days=[cost_service_pb2.DayCost(day="2026-01-02", cost_nanousd=1, jobs=2)],
+            )
+        ),
+        "GetJobCost": lambda request, context: cost_service_pb2.GetJobCostResponse(
+            job_cost=cost_service_pb2.JobCost(
+                job_id=request.job_id,
+                project_id=PROJECT_ID,
+                held_nanousd=9_000_000,
+                charged_nanousd=7_000_000,
+                settled=True,
+                target="local",
+                model="smollm2",
+                tokens_input=3,
+                tokens_output=4,
+                price_version="1",
+                settled_at=stamp(),
+            )
+        ),
+        "CreateJob": lambda request, context: job_service_pb2.CreateJobResponse(
+            job=a_job(state=job_service_pb2.JOB_STATE_PENDING, result_text="")
+        ),
+        "GetJob": lambda request, context: job_service_pb2.GetJobResponse(job=a_job()),
+        "ListJobs": job_service_pb2.ListJobsResponse(
+            jobs=[a_job(result_text="")], next_page_token="next"
+        ),
+        "RunJob": answering("Hello", " world"),
+        "ExplainRoute": router_service_pb2.ExplainRouteResponse(decision=a_decision()),
+        "ListTargets": router_service_pb2.ListTargetsResponse(
+            targets=[
+                router_service_pb2.Target(
+                    target="local",
+                    available=True,
+                    models=[router_service_pb2.Model(model="smollm2", context_tokens=2048)],
+                )
+            ]
+        ),
+    }
+
+
+def a_user(**changes):
+    values = {
+        "user_id": USER_ID,
+        "email": "ada@example.com",
+        "username": "ada",
+        "full_name": "Ada Lovelace",
+        "role": auth_service_pb2.USER_ROLE_USER,
+        "created_at": stamp(),
+        "last_login_at": stamp(),
+        "default_project_id": PROJECT_ID,
+        "active_sessions_count": 2,
+    }
+    return auth_service_pb2.User(**{**values, **changes})
+
+
+def a_token_pair():
+    return auth_service_pb2.TokenPair(
+        access_token="access", refresh_token="refresh", access_token_seconds=900
+    )
+
+
+def an_api_key(**changes):
+    values = {
+        "key_id": "0192f0c0-0000-7000-8000-0000000000d0",
+        "project_id": PROJECT_ID,
+        "name": "laptop",
+        "scopes": [access_service_pb2.API_KEY_SCOPE_READ],
+        "created_at": stamp(),
+        "prefix": "sk-kkkkkkkk",
+    }
+    return access_service_pb2.ApiKey(**{**values, **changes})
+
+
+def a_project(project_id=PROJECT_ID, name="Default", *, is_default=False):
+    return access_service_pb2.Project(
+        project_id=project_id,
+        name=name,
+        owner_user_id=USER_ID,
+        is_default=is_default,
+        created_at=stamp(),
+    )
+
+
+def a_budget(project_id=PROJECT_ID, **changes):
+    values = {
+        "project_id": project_id,
+        "period": "2026-01",
+        "has_budget": True,
+        "cap_nanousd": 100_000_000_000,
+        "reserved_nanousd": 500_000_000,
+        "posted_nanousd": 85_000_000_000,
+        "status": cost_service_pb2.BUDGET_STATUS_WARNING,
+    }
+    return cost_service_pb2.Budget(**{**values, **changes})
+
+
+def a_decision(**changes):
+    values = {
+        "target": "local",
+        "model": "smollm2",
+        "reason": "complexity_below_threshold",
+        "complexity": router_service_pb2.Complexity(
+            score=6, threshold=100, words=6, context_characters=0, keywords=["complex"]
+        ),
+        "explanation": ["local can serve smollm2", "complexity 6 < 100"],
+        "alternatives": [
+            router_service_pb2.Alternative(
+                target="yotta", eligible=True, reason="dearer", estimated_cost_nanousd=90
+            )
+        ],
+        "estimated_cost_nanousd": 9_000_000,
+    }
+    return router_service_pb2.RouteDecision(**{**values, **changes})
+
+
+def a_job(**changes):
+    values = {
+        "job_id": JOB_ID,
+        "project_id": PROJECT_ID,
+        "type": "chat_completion",
+        "kind": job_service_pb2.JOB_KIND_INTERACTIVE,
+        "state": job_service_pb2.JOB_STATE_COMPLETED,
+        "attempt": 1,
+        "max_retries": 3,
+        "created_at": stamp(),
+        "started_at": stamp(NOW + timedelta(seconds=1)),
+        "completed_at": stamp(NOW + timedelta(seconds=3)),
+        "model": "auto",
+        "decision": a_decision(),
+        "executed_target": "local",
+        "executed_model": "smollm2",
+        "usage": inference_service_pb2.Usage(
+            tokens_input=3, tokens_output=4, tokens_input_cached=1
+        ),
+        "usage_source": job_service_pb2.USAGE_SOURCE_REPORTED,
+        "estimated_cost_nanousd": 9_000_000,
+        "actual_cost_nanousd": 7_000_000,
+        "price_version": "1",
+        "finish_reason": inference_service_pb2.FINISH_REASON_STOP,
+        "result_text": "Hello world",
+    }
+    return job_service_pb2.Job(**{**values, **changes})
+
+
+class Events:
+    """The events of `RunJob`."""
+
+    @staticmethod
+    def admitted():
+        return job_service_pb2.RunJobResponse(
+            admitted=job_service_pb2.RunJobResponse.Admitted(job_id=JOB_ID, created_at=stamp())
+        )
+
+    @staticmethod
+    def decision(**changes):
+        return job_service_pb2.RunJobResponse(decision=a_decision(**changes))
+
+    @staticmethod
+    def started():
+        return job_service_pb2.RunJobResponse(
+            started=job_service_pb2.RunJobResponse.Started(target="local", model="smollm2")
+        )
+
+    @staticmethod
+    def delta(text):
+        return job_service_pb2.RunJobResponse(delta=job_service_pb2.RunJobResponse.Delta(text=text))
+
+    @staticmethod
+    def finished(**changes):
+        return job_service_pb2.RunJobResponse(
+            finished=job_service_pb2.RunJobResponse.Finished(job=a_job(**changes))
+        )
+
+
+def answering(*texts: str, **changes):
+    """Return a `RunJob` that answers with these deltas."""
+
+    async def run(request, context):
+        yield Events.admitted()
+        yield Events.decision()
+        yield Events.started()
+        for text in texts:
+            yield Events.delta(text)
+        yield Events.finished(result_text="".join(texts), **changes)
+
+    return run
+
+
+SERVICES = {
+    "auth-service": [
+        (auth_service_pb2, auth_service_pb2_grpc, "AuthService"),
+        (access_service_pb2, access_service_pb2_grpc, "AccessService"),
+        (membership_service_pb2, membership_service_pb2_grpc, "MembershipService"),
+        (key_service_pb2, key_service_pb2_grpc, "KeyService"),
+    ],
+    "job-service": [(job_service_pb2, job_service_pb2_grpc, "JobService")],
+    "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
+    "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
+}
+WITH_TOKENS = {"AuthService", "AccessService", "JobService", "CostService"}
+WITHOUT_TOKENS = [
+    "/weir.auth.v1.AuthService/Register",
+    "/weir.auth.v1.AuthService/Login",
+    "/weir.auth.v1.AuthService/RefreshTokens",
+    "/weir.auth.v1.AccessService/ExchangeApiKey",
+]
