@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from service_kit.grpc_guards import CallerRule, CallInterceptor, TokenRule
+from service_kit.grpc_health import Health
 from service_kit.grpc_wrapping import StreamCloser
 from service_kit.metrics import kit_metrics
 from service_kit.tls import TlsFiles
@@ -78,15 +79,14 @@ async def serving(
         options=_OPTIONS,
     )
     register(server)
-    checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    health = Health(allowed_callers)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection([*allowed_callers, reflection.SERVICE_NAME], server)
     port = server.add_secure_port(address, tls.server_credentials())
     await server.start()
-    await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     try:
         yield port
     finally:
         # Health goes first, so that no new call is sent here while old ones finish.
-        await checks.enter_graceful_shutdown()
+        health.stop()
         await server.stop(grace=drain_seconds)

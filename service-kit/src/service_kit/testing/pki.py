@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,62 +22,65 @@ def make_test_pki(path: Path, services: Iterable[str]) -> dict[str, TlsFiles]:
         path: A directory, made if it is missing. Two calls make two authorities.
         services: Names such as "job-service"; "gpu-worker/w1" is the worker w1.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name("Weir test authority")
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .sign(ca_key, hashes.SHA256())
-    )
-    ca_file = path / "ca.pem"
-    ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    return {service: _issue(path, service, ca_file, ca_name, ca_key) for service in services}
+    authority = Authority(path)
+    return {service: authority.issue(service) for service in services}
 
 
-def _issue(
-    path: Path,
-    service: str,
-    ca_file: Path,
-    ca_name: x509.Name,
-    ca_key: ec.EllipticCurvePrivateKey,
-) -> TlsFiles:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = service.partition("/")[0]
-    certificate = (
-        _builder(_name(name), ca_name, key.public_key())
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [
-                    x509.UniformResourceIdentifier(f"spiffe://weir/{service}"),
-                    x509.DNSName(name),
-                    x509.DNSName("localhost"),
-                    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-                ]
-            ),
-            critical=False,
+class Authority:
+    """Signs certificates for tests, also odd ones."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("Weir test authority")
+        certificate = (
+            _builder(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .sign(self._key, hashes.SHA256())
         )
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-            ),
-            critical=False,
+        self._ca_file = path / "ca.pem"
+        self._ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, service: str, uris: Sequence[str] | None = None) -> TlsFiles:
+        """Write a certificate for a service; `uris` replaces its one SPIFFE name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = service.partition("/")[0]
+        names = [f"spiffe://weir/{service}"] if uris is None else uris
+        certificate = (
+            _builder(_name(name), self._name, key.public_key())
+            .add_extension(
+                x509.SubjectAlternativeName(
+                    [
+                        *[x509.UniformResourceIdentifier(uri) for uri in names],
+                        x509.DNSName(name),
+                        x509.DNSName("localhost"),
+                        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                    ]
+                ),
+                critical=False,
+            )
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+                ),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
         )
-        .sign(ca_key, hashes.SHA256())
-    )
-    stem = service.replace("/", "_")
-    files = TlsFiles(ca_file, path / f"{stem}.pem", path / f"{stem}.key")
-    files.cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files.key_file.touch(mode=0o600)
-    files.key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+        stem = service.replace("/", "_")
+        files = TlsFiles(self._ca_file, self._path / f"{stem}.pem", self._path / f"{stem}.key")
+        files.cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files.key_file.touch(mode=0o600)
+        files.key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
         )
-    )
-    return files
+        return files
 
 
 def _builder(
