@@ -64,6 +64,7 @@ class PeriodicLoop:
             except ServiceError as error:
                 failed += 1
                 self._note(error, failed)
+            _leave_if_cancelled()
             await self._pause(failed)
 
     def _note(self, error: ServiceError, failed: int) -> None:
@@ -87,6 +88,17 @@ class PeriodicLoop:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _leave_if_cancelled() -> None:
+    """Raise a cancellation that the tick swallowed, or the loop would go on for ever.
+
+    `asyncio.wait_for` of Python 3.11 loses one that comes just when its wait is
+    over; redis-py waits with it, which a frozen or restarted Redis brings to light.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager

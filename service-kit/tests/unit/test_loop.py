@@ -109,3 +109,19 @@ async def test_block_error_ends_the_loops():
         async with running(PeriodicLoop("x", 0.001, ticks)):
             raise ValueError("x")
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_loop_ends_although_a_library_swallows_the_cancellation():
+    """A tick that loses a cancellation, as `asyncio.wait_for` can, is the last one."""
+    inside = asyncio.Event()
+
+    async def swallow():
+        inside.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return
+
+    async with asyncio.timeout(5):
+        async with running(PeriodicLoop("x", 0.001, swallow)):
+            await inside.wait()
