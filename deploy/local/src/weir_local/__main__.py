@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from weir_local import following
 from weir_local.environment_file import read_environment_file
@@ -39,7 +40,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, soft_wrap=True)
+# Wider than the 80 columns that rich assumes where there is no terminal.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
 
 
 @app.command()
@@ -101,9 +103,9 @@ def doctor() -> None:
     findings = examine(configured_stack())
     for finding in findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        console.print(f"{mark} {finding.part:<26} {finding.says}", markup=True)
+        console.print(f"{mark} {finding.part:<26} {escape(finding.says)}")
         if finding.advice:
-            console.print(f"  [yellow]→ {finding.advice}[/]")
+            console.print(f"  [yellow]→ {escape(finding.advice)}[/]")
     wrong = sum(not finding.ok for finding in findings)
     console.print(f"\n{len(findings)} checks, {wrong} wrong." if wrong else "\nAll is well.")
     raise typer.Exit(1 if wrong else 0)

@@ -122,13 +122,13 @@ async def _postgres(stack: Stack) -> list[Finding]:
         log = stack.log_of("postgres")
         return [Finding("postgres", False, f"does not answer: {error}", f"See {log}.")]
     try:
-        version = connection.get_server_version()
+        version = await connection.fetchval("SHOW server_version")
         now: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())")
     finally:
         await connection.close()
     behind = abs(time.time() - float(now))
     findings = [
-        Finding("postgres", True, f"{version.major}.{version.minor} on port {stack.postgres.port}"),
+        Finding("postgres", True, f"{version} on port {stack.postgres.port}"),
         Finding(
             "clock",
             behind < TOLERATED_CLOCK_SECONDS,

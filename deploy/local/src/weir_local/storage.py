@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-from weir_local import databases
+from weir_local import databases, revisions
 from weir_local.blocking import run_blocking
 from weir_local.databases import ServiceRoles
 from weir_local.files import private_directory
@@ -83,14 +83,14 @@ class Storage:
         self._state.servers.clear()
 
     def prepare(self, progress: Progress, environment: Mapping[str, str]) -> None:
-        """Make databases and roles where they are missing, and run all migrations."""
+        """Make databases and roles where they are missing, and run the migrations they lack."""
         with step(progress, "databases"):
             run_blocking(self._prepare_databases())
-        with step(progress, "migrations"):
-            owner_urls = {
-                module: self._secrets.path(f"{module}_owner.url") for module in databases.SERVICES
-            }
-            migrate(owner_urls, self._home / "logs", environment)
+        behind = run_blocking(self._databases_behind())
+        if behind:
+            with step(progress, "migrations"):
+                urls = {module: self._secrets.path(f"{module}_owner.url") for module in behind}
+                migrate(urls, self._home / "logs", environment)
 
     def audit_urls(self) -> dict[str, str]:
         """Return the settings with which the ledger checker reads the databases."""
@@ -108,6 +108,15 @@ class Storage:
         await databases.prepare_roles(superuser_url, self.roles, audit_password)
         for module, roles in self.roles.items():
             await databases.prepare_database(superuser_url, roles, module)
+
+    async def _databases_behind(self) -> list[str]:
+        """Return the services whose database is not what their code wants."""
+        return [
+            module
+            for module, roles in self.roles.items()
+            if await revisions.present(self.postgres.url(module, module, roles.login_password))
+            != revisions.wanted(module)
+        ]
 
     def _tell_addresses(self) -> None:
         """Put the addresses where services and tools find them."""
