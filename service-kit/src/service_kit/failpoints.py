@@ -2,7 +2,8 @@
 
 `FAILPOINTS="after_hold=kill,after_claim=pause:3,after_go=kill:2"`: kill at the
 first passing, sleep 3 s at every passing, kill at the second passing. Settings
-refuse the variable unless `ENVIRONMENT=test`.
+refuse the variable unless `ENVIRONMENT=test`. `FAILPOINTS="@/path/to/file"` reads that text from
+a file at every passing, so that a test can arm a process that already runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import signal
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 
@@ -31,6 +33,8 @@ _FORM: Final = re.compile(
 
 _active: dict[str, Failpoint] = {}
 _passed: Counter[str] = Counter()
+_file: Path | None = None
+_file_text = ""
 
 
 def parse(text: str) -> dict[str, Failpoint]:
@@ -39,6 +43,8 @@ def parse(text: str) -> dict[str, Failpoint]:
     Raises:
         ValueError: It is not a list of `name=kill`, `name=kill:n`, `name=pause:seconds`.
     """
+    if text.startswith("@"):
+        return {}
     found: dict[str, Failpoint] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _FORM.fullmatch(part)
@@ -53,13 +59,29 @@ def parse(text: str) -> dict[str, Failpoint]:
 
 def configure(text: str) -> None:
     """Turn on the failpoints named in the text, and all others off."""
+    global _file, _file_text
+    _file, _file_text = (Path(text[1:]), "") if text.startswith("@") else (None, "")
+    _turn_on(text)
+
+
+def _turn_on(text: str) -> None:
     _active.clear()
     _passed.clear()
     _active.update(parse(text))
 
 
+def _read_again(file: Path) -> None:
+    global _file_text
+    text = file.read_text().strip() if file.exists() else ""
+    if text != _file_text:
+        _file_text = text
+        _turn_on(text)
+
+
 async def failpoint(name: str) -> None:
     """Pass a named place; nothing happens unless a test asked for it."""
+    if _file is not None:
+        _read_again(_file)
     if not _active:
         return
     found = _active.get(name)
