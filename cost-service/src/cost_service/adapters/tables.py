@@ -167,7 +167,7 @@ ledger = Table(
         unique=True,
         postgresql_where=text("kind IN ('post', 'void')"),
     ),
-    Index(None, "project_id", "created_at"),
+    Index("ix_ledger_project_id_created_at", "project_id", "created_at"),
     Index(None, "job_id"),
 )
 

@@ -1,0 +1,171 @@
+"""Whatever happens in whatever order, the books agree with a simple model of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget
+from service_kit.database import open_engine
+
+from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, Money, check_books, empty, project
+
+SCOPES = {
+    "default": project("default"),
+    "team": BudgetScope(BudgetScopeKind.TEAM, "team", "owner-2", True),
+    "plain": project("plain", default=False),
+}
+OWNERS = {"default": "owner-1", "team": "owner-2", "plain": "owner-1"}
+
+hold_ids = st.sampled_from([f"j{job}:{admission}" for job in range(4) for admission in (1, 2)])
+amounts = st.one_of(st.sampled_from([1, 2, 333, DEFAULT_CAP, DEFAULT_CAP + 1]), st.integers(1, 700))
+scope_sets = st.sets(st.sampled_from(sorted(SCOPES)), min_size=1)
+
+
+class Books:
+    """The rules in their plainest form."""
+
+    def __init__(self) -> None:
+        self.caps: dict[str, int] = {}
+        self.holds: dict[str, tuple[str, int, frozenset[str]]] = {}
+        self.posted: dict[str, int] = dict.fromkeys(SCOPES, 0)
+
+    def reserved(self, name: str) -> int:
+        return sum(
+            amount
+            for state, amount, names in self.holds.values()
+            if state == "held" and name in names
+        )
+
+    def allocated(self, owner: str) -> int:
+        return sum(cap for name, cap in self.caps.items() if OWNERS[name] == owner)
+
+    def hold(self, hold_id: str, names: set[str], amount: int) -> type[Exception] | None:
+        if hold_id in self.holds:
+            return None if self.holds[hold_id][0] == "held" else HoldSettled
+        for name in sorted(names):
+            left = DEFAULT_ALLOWANCE - self.allocated(OWNERS[name])
+            if name not in self.caps and SCOPES[name].default_cap and left:
+                self.caps[name] = min(DEFAULT_CAP, left)
+        if any(name not in self.caps for name in names):
+            return NoBudget
+        if any(self.reserved(n) + self.posted[n] + amount > self.caps[n] for n in names):
+            return BudgetExceeded
+        self.holds[hold_id] = ("held", amount, frozenset(names))
+        return None
+
+    def settle(self, hold_id: str, state: str, amount: int, names: set[str]) -> bool:
+        found = self.holds.get(hold_id)
+        if found and found[0] != "held":
+            return False
+        charged = min(amount, found[1]) if found else amount
+        if state == "posted":
+            for name in found[2] if found else names:
+                self.posted[name] += charged
+        self.holds[hold_id] = (state, charged, frozenset())
+        return True
+
+    def set_budget(self, name: str, cap: int) -> type[Exception] | None:
+        before = self.caps.get(name, 0)
+        total = self.allocated(OWNERS[name]) - before + cap
+        if cap > before and total > DEFAULT_ALLOWANCE:
+            return AllowanceExceeded
+        self.caps[name] = cap
+        return None
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Does everything to the real service and to the model, and compares."""
+
+    database = ""
+    superuser_url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = Books()
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
+        self.run(self._open())
+
+    async def _open(self) -> None:
+        await empty(self.superuser_url)
+        self.engine = open_engine(self.database, application_name="test")
+        self.connection = await asyncpg.connect(self.database)
+        self.money = Money(self.engine, self.connection)
+
+    async def _close(self) -> None:
+        await self.connection.close()
+        await self.engine.dispose()
+
+    def teardown(self) -> None:
+        self.run(check_books(self.database))
+        self.run(self._close())
+        self.runner.close()
+
+    def refused(self, call):
+        try:
+            self.run(call)
+        except (AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget) as error:
+            return type(error)
+        return None
+
+    @rule(hold_id=hold_ids, names=scope_sets, amount=amounts)
+    def hold(self, hold_id, names, amount):
+        scopes = [SCOPES[name] for name in names]
+        expected = self.books.hold(hold_id, names, amount)
+        assert self.refused(self.money.hold(hold_id, amount, scopes)) == expected
+
+    @rule(hold_id=hold_ids, names=scope_sets, amount=st.one_of(st.just(0), amounts))
+    def post(self, hold_id, names, amount):
+        scopes = [SCOPES[name] for name in names]
+        expected = self.books.settle(hold_id, "posted", amount, names)
+        assert self.run(self.money.post(hold_id, amount, scopes)) == expected
+
+    @rule(hold_id=hold_ids)
+    def void(self, hold_id):
+        expected = self.books.settle(hold_id, "voided", 0, set())
+        assert self.run(self.money.void(hold_id)) == expected
+
+    @rule(name=st.sampled_from(["default", "plain"]), cap=st.integers(0, DEFAULT_ALLOWANCE))
+    def set_budget(self, name, cap):
+        expected = self.books.set_budget(name, cap)
+        assert self.refused(self.money.set_budget(cap, name)) == expected
+
+    @invariant()
+    def budgets_agree(self):
+        rows = self.run(self.connection.fetch("SELECT * FROM budgets"))
+        found = {row["scope_id"]: row for row in rows}
+        for name in SCOPES:
+            row = found.get(name)
+            reserved, posted = (row["reserved_nanousd"], row["posted_nanousd"]) if row else (0, 0)
+            assert (reserved, posted) == (self.books.reserved(name), self.books.posted[name])
+            if name in self.books.caps:
+                assert row["cap_nanousd"] == self.books.caps[name]
+
+
+@pytest.mark.timeout(170)
+def test_any_history(migrated_database, kept_database):
+    """Holds, posts, voids and budgets in any order do what the model does, to the nano-USD."""
+    LedgerMachine.database = kept_database
+    LedgerMachine.superuser_url = migrated_database.superuser_url(kept_database)
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,178 @@
+"""What the migrations leave: the tables, the prices, and who may change them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from cost_service.adapters.tables import APPEND_ONLY, MUTABLE, READ_ONLY, metadata
+from service_kit.database import async_url
+
+CHANGES = [
+    "UPDATE {table} SET {column} = {column}",
+    "DELETE FROM {table}",
+    "TRUNCATE {table}",
+]
+COLUMNS = {"ledger": "amount_nanousd", "audit_entries": "action"}
+
+
+async def test_tables_are_as_declared(kept_database):
+    """The migrations make exactly the tables that the code declares."""
+    engine = create_async_engine(async_url(kept_database))
+
+    def differences(connection):
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        return compare_metadata(context, metadata)
+
+    async with engine.connect() as connection:
+        found = await connection.run_sync(differences)
+    await engine.dispose()
+
+    assert found == []
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("change", CHANGES, ids=["update", "delete", "truncate"])
+class TestAppendOnly:
+    async def test_service_lacks_the_right(self, money, table, change):
+        """X-M10: the service's own role may not change what was booked."""
+        await money.hold()
+        await money.post()
+        statement = change.format(table=table, column=COLUMNS[table])
+
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            await money.connection.execute(statement)
+
+    async def test_owner_is_stopped_too(self, money, migrated_database, database, table, change):
+        """The owner, and whoever is given the right by mistake, is stopped by the trigger."""
+        await money.hold()
+        await money.post()
+        owner = await asyncpg.connect(migrated_database.owner_url(database))
+        statement = change.format(table=table, column=COLUMNS[table])
+        try:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+                await owner.execute(statement)
+            async with owner.transaction():
+                await owner.execute(f"GRANT UPDATE, DELETE, TRUNCATE ON {table} TO CURRENT_USER")
+                with pytest.raises(asyncpg.InsufficientPrivilegeError, match="only grows"):
+                    async with owner.transaction():
+                        await owner.execute(statement)
+                await owner.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER")
+        finally:
+            await owner.close()
+
+
+async def test_rights_of_the_login_role(connection):
+    """The login role deletes nothing, changes no price, and may do what its work needs."""
+    wanted = {table: {"SELECT", "INSERT"} for table in APPEND_ONLY}
+    wanted |= {table: {"SELECT", "INSERT", "UPDATE"} for table in MUTABLE}
+    wanted |= {table: {"SELECT"} for table in READ_ONLY}
+    rights = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE")
+    for table, expected in wanted.items():
+        found = {
+            right
+            for right in rights
+            if await connection.fetchval("SELECT has_table_privilege($1, $2)", table, right)
+        }
+        assert found == expected, table
+
+
+async def test_one_role_for_everything(migrated_database):
+    """Where migrations run as the login role itself, it gives up changing the ledger."""
+    url = migrated_database.owner_url(migrated_database.empty("cost_service"))
+    for _ in range(2):
+        done = await asyncio.to_thread(_migrate, {"DATABASE_URL": url})
+        assert done.returncode == 0, done.stdout + done.stderr
+    connection = await asyncpg.connect(url)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("DELETE FROM ledger")
+    await connection.close()
+
+
+async def test_login_role_is_named_by_database_url(migrated_database):
+    """The role in DATABASE_URL gets its rights even where nothing was granted before."""
+    url = migrated_database.empty("cost_service")
+    superuser = await asyncpg.connect(migrated_database.superuser_url(url))
+    await superuser.execute(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE cost_service_owner "
+        "REVOKE ALL ON TABLES FROM cost_service"
+    )
+    await superuser.close()
+
+    done = await asyncio.to_thread(
+        _migrate,
+        {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": migrated_database.owner_url(url)},
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
+    await connection.close()
+
+
+def _migrate(settings):
+    return subprocess.run(
+        [sys.executable, "-m", "cost_service", "migrate"],
+        env={"PATH": "/usr/bin:/bin", **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_prices_of_version_1(money):
+    """D1: the documents' rates, in nano-USD per million tokens."""
+    async with money.work() as work:
+        snapshot = await work.prices.current()
+
+    usd = 10**9
+    assert snapshot.price_version == "1"
+    assert {
+        (price.target, price.model): (
+            price.input_nanousd_per_million,
+            price.output_nanousd_per_million,
+        )
+        for price in snapshot.prices
+    } == {
+        # per token: $0.001 and $0.01
+        ("local", "*"): (1000 * usd, 1000 * usd),
+        ("yotta", "*"): (10_000 * usd, 10_000 * usd),
+        ("anthropic", "claude-sonnet-4"): (3 * usd, 15 * usd),
+        ("anthropic", "claude-haiku-4.5"): (usd // 4, 5 * usd // 4),
+        ("openai", "gpt-5.1"): (10 * usd, 30 * usd),
+        ("google", "gemini-2.5-flash"): (75 * usd // 1000, 300 * usd // 1000),
+        ("groq", "llama-3.3-70b"): (590 * usd // 1000, 790 * usd // 1000),
+        ("xai", "grok-4-1-fast"): (5 * usd, 15 * usd),
+    }
+
+
+async def test_a_later_price_version_waits_for_its_day(money, migrated_database, kept_database):
+    """A version is used from its date on, not before."""
+    superuser = await asyncpg.connect(migrated_database.superuser_url(kept_database))
+    try:
+        await superuser.execute(
+            """
+            INSERT INTO price_versions VALUES ('2', now() - interval '1 s', ''),
+                                              ('3', now() + interval '1 day', '');
+            INSERT INTO prices VALUES ('2', 'local', '*', 1, 2), ('3', 'local', '*', 3, 4);
+            """
+        )
+        async with money.work() as work:
+            snapshot = await work.prices.current()
+    finally:
+        await superuser.execute(
+            "DELETE FROM prices WHERE price_version <> '1';"
+            "DELETE FROM price_versions WHERE price_version <> '1'"
+        )
+        await superuser.close()
+
+    assert snapshot.price_version == "2"
+    assert [price.output_nanousd_per_million for price in snapshot.prices] == [2]

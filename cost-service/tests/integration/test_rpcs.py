@@ -1,0 +1,289 @@
+"""The RPCs over mutual TLS, as other services call them."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from weir.cost.v1 import cost_service_pb2 as cost_pb
+from weir.cost.v1 import cost_service_pb2_grpc as cost_grpc
+from weir.cost.v1 import ledger_service_pb2 as ledger_pb
+from weir.cost.v1 import ledger_service_pb2_grpc as ledger_grpc
+from weir.cost.v1 import price_service_pb2 as price_pb
+from weir.cost.v1 import price_service_pb2_grpc as price_grpc
+
+from cost_service.adapters.unit_of_work import PostgresUnitOfWork
+from cost_service.bootstrap import ALLOWED_CALLERS, COST, handlers
+from cost_service.settings import Settings
+from service_kit.access import AccessChecks, ProjectAccess, ProjectNotFound
+from service_kit.clock import SystemClock
+from service_kit.database import open_engine, sessions
+from service_kit.errors import ErrorCode, ServiceError
+from service_kit.grpc_errors import rpc_errors
+from service_kit.metrics import new_registry
+from service_kit.testing.pki import make_test_pki
+from service_kit.testing.rpc import serving_loopback
+from service_kit.testing.tokens import TestIssuer
+
+SERVICES = (
+    "gateway",
+    "auth-service",
+    "job-service",
+    "cost-service",
+    "compute-router",
+    "gpu-worker/w1",
+)
+SCOPE = ledger_pb.BudgetScope(
+    kind=ledger_pb.BUDGET_SCOPE_KIND_PROJECT,
+    scope_id="project-1",
+    owner_user_id="owner-1",
+    default_cap=True,
+)
+HOLD = ledger_pb.PlaceHoldRequest(
+    hold_id="j1:1", scopes=[SCOPE], amount_nanousd=100, price_version="1"
+)
+# One call of each RPC: its stub, method, request, and who may call it.
+RPCS = [
+    (ledger_grpc.LedgerServiceStub, "PlaceHold", HOLD),
+    (ledger_grpc.LedgerServiceStub, "PostHold", ledger_pb.PostHoldRequest(hold_id="j9:1")),
+    (ledger_grpc.LedgerServiceStub, "VoidHold", ledger_pb.VoidHoldRequest(hold_id="j9:1")),
+    (ledger_grpc.LedgerServiceStub, "ListOpenHolds", ledger_pb.ListOpenHoldsRequest()),
+    (price_grpc.PriceServiceStub, "GetPriceSnapshot", price_pb.GetPriceSnapshotRequest()),
+    (cost_grpc.CostServiceStub, "SetBudget", cost_pb.SetBudgetRequest(project_id="project-1")),
+    (cost_grpc.CostServiceStub, "GetBudget", cost_pb.GetBudgetRequest()),
+    (cost_grpc.CostServiceStub, "GetProjectCosts", cost_pb.GetProjectCostsRequest()),
+    (cost_grpc.CostServiceStub, "GetJobCost", cost_pb.GetJobCostRequest(job_id="j1")),
+]
+CALLERS = {
+    "LedgerServiceStub": {"job-service"},
+    "PriceServiceStub": {"job-service", "compute-router"},
+    "CostServiceStub": {"gateway"},
+}
+
+
+class Projects:
+    """user-1 owns project-1 and may do everything, user-2 may read there, nobody else is known."""
+
+    async def project_access(self, user_id, project_id, scopes):
+        words = {"user-1": {"costs:read", "budgets:write"}, "user-2": {"costs:read"}}
+        if project_id not in ("", "project-1") or user_id not in words:
+            raise ProjectNotFound(project_id)
+        return ProjectAccess("project-1", "owner-1", True, frozenset(words[user_id]))
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return make_test_pki(tmp_path_factory.mktemp("pki"), SERVICES)
+
+
+@pytest.fixture
+def issuer():
+    return TestIssuer()
+
+
+@pytest.fixture
+async def loopback(database, pki, issuer):
+    files = pki["cost-service"]
+    settings = Settings(
+        database_url=database,
+        auth_service_addresses="127.0.0.1:1",
+        tls_ca_file=files.ca_file,
+        tls_cert_file=files.cert_file,
+        tls_key_file=files.key_file,
+    )
+    engine = open_engine(database, application_name="test")
+    registry = new_registry("cost-service")
+    served = handlers(
+        settings,
+        PostgresUnitOfWork(sessions(engine)),
+        AccessChecks(Projects(), SystemClock()),
+        registry,
+    )
+    async with serving_loopback(
+        pki,
+        "cost-service",
+        served.register,
+        ALLOWED_CALLERS,
+        authenticate={COST: await issuer.verifier()},
+        registry=registry,
+    ) as server:
+        yield server
+    await engine.dispose()
+
+
+def as_user(issuer, user_id="user-1"):
+    return (("authorization", f"Bearer {issuer.person_token(user_id)}"),)
+
+
+async def test_a_job_from_hold_to_report(loopback, issuer):
+    """A hold, its post, and what the owner then sees of budget, job and project."""
+    async with loopback.channel_as("job-service") as channel:
+        ledger = ledger_grpc.LedgerServiceStub(channel)
+        hold = (await ledger.PlaceHold(HOLD)).hold
+        opened = await ledger.ListOpenHolds(ledger_pb.ListOpenHoldsRequest())
+        outcome = ledger_pb.OutcomeSummary(
+            job_id="j1", project_id="project-1", job_state="completed", target="local"
+        )
+        post = ledger_pb.PostHoldRequest(
+            hold_id="j1:1", amount_nanousd=60, scopes=[SCOPE], outcome=outcome
+        )
+        booked = [(await ledger.PostHold(post)).booked for _ in range(2)]
+        with pytest.raises(ServiceError) as refused, rpc_errors():
+            await ledger.PlaceHold(HOLD)
+
+    assert hold.state == ledger_pb.HOLD_STATE_HELD
+    assert [one.hold_id for one in opened.holds] == ["j1:1"]
+    assert booked == [True, False]
+    assert refused.value.reason == "HOLD_SETTLED"
+
+    async with loopback.channel_as("gateway") as channel:
+        costs = cost_grpc.CostServiceStub(channel)
+        me = as_user(issuer)
+        budget = (await costs.GetBudget(cost_pb.GetBudgetRequest(), metadata=me)).budget
+        job = (await costs.GetJobCost(cost_pb.GetJobCostRequest(job_id="j1"), metadata=me)).job_cost
+        project = (
+            await costs.GetProjectCosts(cost_pb.GetProjectCostsRequest(), metadata=me)
+        ).project_costs
+
+    assert (budget.cap_nanousd, budget.posted_nanousd) == (10 * 10**9, 60)
+    assert (job.charged_nanousd, job.settled, job.target) == (60, True, "local")
+    assert (project.total_cost_nanousd, project.completed_jobs) == (60, 1)
+
+
+async def test_refusal_travels_with_its_figures(loopback):
+    """The caller learns which budget refused a hold, and by how much."""
+    async with loopback.channel_as("job-service") as channel:
+        ledger = ledger_grpc.LedgerServiceStub(channel)
+        request = ledger_pb.PlaceHoldRequest()
+        request.CopyFrom(HOLD)
+        request.amount_nanousd = 10 * 10**9 + 1
+        with pytest.raises(ServiceError) as refused, rpc_errors():
+            await ledger.PlaceHold(request)
+
+    assert refused.value.code is ErrorCode.RESOURCE_EXHAUSTED
+    assert refused.value.reason == "BUDGET_EXCEEDED"
+    assert refused.value.metadata["cap_nanousd"] == str(10 * 10**9)
+    assert refused.value.metadata["requested_nanousd"] == str(10 * 10**9 + 1)
+
+
+@pytest.mark.parametrize("caller", SERVICES)
+async def test_only_named_services_may_call(loopback, issuer, caller):
+    """X-Z4: each RPC refuses every service that it is not open to, whatever token comes along."""
+    async with loopback.channel_as(caller) as channel:
+        for stub, method, request in RPCS:
+            answer = await outcome_of(getattr(stub(channel), method), request, as_user(issuer))
+            if caller in CALLERS[stub.__name__]:
+                assert answer[1] != "CALLER_NOT_ALLOWED", method
+            else:
+                assert answer == (ErrorCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED"), method
+
+
+def test_every_rpc_is_called_here():
+    """An RPC that is added has to be added to the tests above."""
+    declared = {
+        method.name
+        for file in (cost_pb, ledger_pb, price_pb)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    assert {method for _, method, _ in RPCS} == declared
+
+
+async def outcome_of(call, request, metadata=()):
+    try:
+        with rpc_errors():
+            await call(request, metadata=metadata)
+    except ServiceError as error:
+        return error.code, error.reason
+    return "OK", ""
+
+
+async def test_no_certificate_no_conversation(loopback, pki, tmp_path):
+    """Without a certificate of our authority nothing answers."""
+    strangers = make_test_pki(tmp_path, ["job-service"])
+    credentials = [
+        grpc.ssl_channel_credentials(pki["gateway"].ca_file.read_bytes()),
+        grpc.ssl_channel_credentials(
+            pki["gateway"].ca_file.read_bytes(),
+            strangers["job-service"].key_file.read_bytes(),
+            strangers["job-service"].cert_file.read_bytes(),
+        ),
+    ]
+    for each in credentials:
+        async with grpc.aio.secure_channel(loopback.address, each) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await ledger_grpc.LedgerServiceStub(channel).PlaceHold(HOLD, timeout=5)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class TestUsers:
+    @pytest.fixture
+    async def costs(self, loopback):
+        async with loopback.channel_as("gateway") as channel:
+            yield cost_grpc.CostServiceStub(channel)
+
+    async def test_token_is_needed(self, costs):
+        """Without a token, or with somebody else's signature, nobody is known."""
+        forged = TestIssuer().person_token("user-1")
+
+        for metadata in ((), (("authorization", f"Bearer {forged}"),)):
+            code, _ = await outcome_of(costs.GetBudget, cost_pb.GetBudgetRequest(), metadata)
+            assert code is ErrorCode.UNAUTHENTICATED
+
+    async def test_reader_may_not_set(self, costs, issuer):
+        """Who may read costs may not thereby set budgets."""
+        reader = as_user(issuer, "user-2")
+        request = cost_pb.SetBudgetRequest(project_id="project-1", cap_nanousd=1)
+
+        assert await outcome_of(costs.GetBudget, cost_pb.GetBudgetRequest(), reader) == ("OK", "")
+        assert await outcome_of(costs.SetBudget, request, reader) == (
+            ErrorCode.PERMISSION_DENIED,
+            "PERMISSION_DENIED",
+        )
+
+    @pytest.mark.parametrize("user_id", ["user-1", "stranger"])
+    async def test_foreign_project_looks_absent(self, costs, issuer, user_id):
+        """A project one has no part in reads like one that never was."""
+        project = "project-2" if user_id == "user-1" else "project-1"
+        me = as_user(issuer, user_id)
+        requests = [
+            (costs.SetBudget, cost_pb.SetBudgetRequest(project_id=project)),
+            (costs.GetBudget, cost_pb.GetBudgetRequest(project_id=project)),
+            (costs.GetProjectCosts, cost_pb.GetProjectCostsRequest(project_id=project)),
+            (costs.GetJobCost, cost_pb.GetJobCostRequest(project_id=project, job_id="j1")),
+        ]
+
+        for call, request in requests:
+            assert await outcome_of(call, request, me) == (
+                ErrorCode.NOT_FOUND,
+                "PROJECT_NOT_FOUND",
+            )
+
+    async def test_key_sees_its_own_project_alone(self, costs, issuer):
+        """An API key belongs to one project; any other looks absent to it."""
+        own = (("authorization", f"Bearer {issuer.key_token(project_id='project-1')}"),)
+        other = (("authorization", f"Bearer {issuer.key_token(project_id='project-9')}"),)
+        request = cost_pb.GetBudgetRequest(project_id="project-1")
+
+        assert await outcome_of(costs.GetBudget, request, own) == ("OK", "")
+        assert (await outcome_of(costs.GetBudget, request, other))[1] == "PROJECT_NOT_FOUND"
+
+    async def test_allowance_is_told(self, costs, issuer):
+        """More than the allowance is refused with its figures."""
+        request = cost_pb.SetBudgetRequest(project_id="project-1", cap_nanousd=101 * 10**9)
+
+        assert await outcome_of(costs.SetBudget, request, as_user(issuer)) == (
+            ErrorCode.FAILED_PRECONDITION,
+            "ALLOWANCE_EXCEEDED",
+        )
+
+
+async def test_empty_requests_get_an_answer(loopback, issuer):
+    """An empty message of every RPC gets a clean status, never INTERNAL."""
+    for stub, method, request in RPCS:
+        caller = min(CALLERS[stub.__name__])
+        async with loopback.channel_as(caller) as channel:
+            code, _ = await outcome_of(
+                getattr(stub(channel), method), type(request)(), as_user(issuer)
+            )
+        assert code not in (ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), method
