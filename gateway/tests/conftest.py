@@ -16,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from service_kit.loop import PeriodicLoop, running
 from service_kit.testing.pki import make_test_pki
 from service_kit.testing.rpc import serving_loopback
 from service_kit.testing.tokens import TestIssuer
@@ -103,6 +104,8 @@ async def stand_ins(pki, issuer, whole_script):
     verifier = await issuer.verifier()
     addresses = {}
     async with AsyncExitStack() as stack:
+        refresh = PeriodicLoop("stand-ins", 1.0, verifier.refresh)
+        await stack.enter_async_context(running(refresh))
         for service, parts in SERVICES.items():
             names = {f"weir.{_area(pb)}.v1.{name}": name for pb, _, name in parts}
             loopback = await stack.enter_async_context(

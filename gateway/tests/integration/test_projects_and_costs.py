@@ -1,0 +1,263 @@
+"""Projects, budgets and costs over HTTP."""
+
+import pytest
+from weir.cost.v1 import cost_service_pb2
+
+from service_kit.errors import ErrorCode
+
+from ..stand_ins import JOB_ID, OTHER_PROJECT_ID, PROJECT_ID, USER_ID, a_budget, refusal
+
+ABSENT = "0192f0c0-0000-7000-8000-00000000ffff"
+
+
+async def test_project_is_created_with_its_budget(http, script, person):
+    """Project at auth-service, budget at cost-service, one answer."""
+    answer = await http.post(
+        "/api/v1/projects",
+        headers={**person, "Idempotency-Key": "k1"},
+        json={"name": "Weather", "budget_allocated": "12.500000001"},
+    )
+
+    assert answer.status_code == 201
+    assert answer.json() == {
+        "project_id": OTHER_PROJECT_ID,
+        "name": "Weather",
+        "owner_user_id": USER_ID,
+        "is_default": False,
+        "created_at": "2026-01-02T03:04:05Z",
+        "budget_allocated": 12.500000001,
+        "budget_allocated_nanousd": 12_500_000_001,
+    }
+    assert script.last("CreateProject").request.request_id == "k1"
+    assert script.last("SetBudget").request.cap_nanousd == 12_500_000_001
+
+
+async def test_project_without_budget(http, script, person):
+    """Without a budget nothing is allocated."""
+    answer = await http.post("/api/v1/projects", headers=person, json={"name": "Weather"})
+
+    assert answer.json()["budget_allocated"] is None
+    assert not script.of("SetBudget")
+
+
+async def test_refused_budget_leaves_no_project(http, script, person):
+    """The refusal is shown, and the project is taken back."""
+    script.answers["SetBudget"] = refusal(
+        ErrorCode.FAILED_PRECONDITION, "ALLOWANCE_EXCEEDED", "Too much.", allowance_nanousd="5"
+    )
+
+    answer = await http.post(
+        "/api/v1/projects", headers=person, json={"name": "Moon", "budget_allocated": 1000}
+    )
+
+    assert answer.status_code == 409
+    assert answer.json()["title"] == "ALLOWANCE_EXCEEDED"
+    assert answer.json()["metadata"] == {"allowance_nanousd": "5"}
+    assert script.last("DeleteProject").request.project_id == OTHER_PROJECT_ID
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "-1",
+        "0.0000000001",
+        "0.1000000000000000055",
+        "1e400",
+        "9223372036.854775808",
+        "99999999999999999999999",
+        "true",
+        "null",
+        '"NaN"',
+        '"1e3"',
+        "[]",
+    ],
+)
+async def test_amounts_that_are_none(http, script, person, amount):
+    """Negative, too fine, too large or not a number: 422, and nothing is created."""
+    bad = await http.put(
+        f"/api/v1/projects/{PROJECT_ID}/budget",
+        headers={**person, "content-type": "application/json"},
+        content=f'{{"budget_allocated": {amount}}}',
+    )
+
+    assert bad.status_code == 422, bad.text
+    assert bad.json()["errors"][0]["field"] == "body.budget_allocated"
+    assert not script.of("SetBudget")
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity"])
+async def test_infinite_amounts_are_no_json(http, script, person, amount):
+    """They are refused before anybody reads a number."""
+    bad = await http.post(
+        "/api/v1/projects",
+        headers={**person, "content-type": "application/json"},
+        content=f'{{"name": "x", "budget_allocated": {amount}}}',
+    )
+
+    assert bad.status_code == 400
+    assert bad.json()["title"] == "INVALID_JSON"
+    assert not script.of("CreateProject")
+
+
+@pytest.mark.parametrize("amount", ["123456789.123456789", '"123456789.123456789"'])
+async def test_numbers_lose_no_digit(http, script, person, amount):
+    """A JSON number is as exact as a text."""
+    await http.put(
+        f"/api/v1/projects/{PROJECT_ID}/budget",
+        headers={**person, "content-type": "application/json"},
+        content=f'{{"budget_allocated": {amount}}}',
+    )
+
+    assert script.last("SetBudget").request.cap_nanousd == 123_456_789_123_456_789
+
+
+async def test_projects_are_listed(http, script, person):
+    """A page of them, with the token of the next one passed through."""
+    answer = await http.get(
+        "/api/v1/projects", headers=person, params={"page_size": 2, "page_token": "abc"}
+    )
+
+    assert [project["name"] for project in answer.json()["projects"]] == ["Default", "Other"]
+    sent = script.last("ListProjects").request
+    assert (sent.page_size, sent.page_token) == (2, "abc")
+
+
+async def test_project_shows_its_budget(http, script, person):
+    """Name from one service, budget from the other."""
+    answer = await http.get(f"/api/v1/projects/{PROJECT_ID}", headers=person)
+
+    assert answer.json()["name"] == "Default"
+    assert answer.json()["budget_allocated"] == 100.0
+
+
+async def test_top_up(http, script, person):
+    """A new cap shows at once in what is left."""
+    answer = await http.put(
+        f"/api/v1/projects/{PROJECT_ID}/budget", headers=person, json={"budget_allocated": 200}
+    )
+
+    assert answer.status_code == 200
+    assert answer.json()["budget_allocated_nanousd"] == 200_000_000_000
+    assert answer.json()["remaining_budget"] == 114.5
+
+
+async def test_budget_has_the_documented_shape(http, person):
+    """All fields of the documents, exact amounts beside them."""
+    answer = await http.get(f"/api/v1/costs/projects/{PROJECT_ID}/budget", headers=person)
+
+    assert answer.json() == {
+        "project_id": PROJECT_ID,
+        "period": "2026-01",
+        "has_budget": True,
+        "budget_allocated": 100.0,
+        "budget_allocated_nanousd": 100_000_000_000,
+        "actual_cost": 85.0,
+        "actual_cost_nanousd": 85_000_000_000,
+        "reserved": 0.5,
+        "reserved_nanousd": 500_000_000,
+        "remaining_budget": 14.5,
+        "remaining_budget_nanousd": 14_500_000_000,
+        "percentage_used": 85.5,
+        "status": "warning",
+    }
+
+
+async def test_no_budget_set(http, script, person):
+    """A project without a budget says so."""
+    script.answers["GetBudget"] = cost_service_pb2.GetBudgetResponse(
+        budget=a_budget(
+            has_budget=False,
+            cap_nanousd=0,
+            reserved_nanousd=0,
+            posted_nanousd=0,
+            status=cost_service_pb2.BUDGET_STATUS_NO_BUDGET_SET,
+        )
+    )
+
+    budget = await http.get(f"/api/v1/costs/projects/{PROJECT_ID}/budget", headers=person)
+    project = await http.get(f"/api/v1/projects/{PROJECT_ID}", headers=person)
+
+    assert (budget.json()["has_budget"], budget.json()["status"]) == (False, "no_budget_set")
+    assert project.json()["budget_allocated"] is None
+
+
+async def test_costs_have_the_documented_shape(http, script, person):
+    """Totals, average and trend of the last days."""
+    answer = await http.get(
+        f"/api/v1/costs/projects/{PROJECT_ID}", headers=person, params={"period_days": 7}
+    )
+
+    assert answer.json() == {
+        "project_id": PROJECT_ID,
+        "total_cost": 45.67,
+        "total_cost_nanousd": 45_670_000_000,
+        "total_jobs": 123,
+        "completed_jobs": 118,
+        "failed_jobs": 5,
+        "average_cost_per_job": 0.371300813,
+        "average_cost_per_job_nanousd": 371_300_813,
+        "period_days": 7,
+        "trend": [{"day": "2026-01-02", "cost": 1e-9, "cost_nanousd": 1, "jobs": 2}],
+    }
+    assert script.last("GetProjectCosts").request.period_days == 7
+
+
+@pytest.mark.parametrize("days", ["0", "367", "-1", "x", "1.5"])
+async def test_periods_are_bounded(http, person, days):
+    """A period is 1 to 366 days."""
+    answer = await http.get(
+        f"/api/v1/costs/projects/{PROJECT_ID}", headers=person, params={"period_days": days}
+    )
+
+    assert answer.status_code == 422
+
+
+async def test_job_cost(http, person):
+    """What was held, what was charged, and for how many tokens."""
+    answer = await http.get(f"/api/v1/costs/jobs/{JOB_ID}", headers=person)
+
+    found = answer.json()
+    assert (found["estimated_cost_nanousd"], found["actual_cost_nanousd"]) == (9_000_000, 7_000_000)
+    assert found["actual_cost"] == 0.007
+    assert found["tokens_used_total"] == 7
+    assert found["settled"] is True
+
+
+async def test_unsettled_job_has_no_actual_cost(http, script, person):
+    """Until it is settled there is an estimate only."""
+    script.answers["GetJobCost"] = cost_service_pb2.GetJobCostResponse(
+        job_cost=cost_service_pb2.JobCost(job_id=JOB_ID, project_id=PROJECT_ID, held_nanousd=5)
+    )
+
+    found = (await http.get(f"/api/v1/costs/jobs/{JOB_ID}", headers=person)).json()
+
+    assert found["actual_cost"] is None
+    assert found["actual_cost_nanousd"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "rpc"),
+    [
+        ("GET", "/api/v1/projects/{}", "GetProject"),
+        ("PUT", "/api/v1/projects/{}/budget", "SetBudget"),
+        ("GET", "/api/v1/costs/projects/{}", "GetProjectCosts"),
+        ("GET", "/api/v1/costs/projects/{}/budget", "GetBudget"),
+    ],
+)
+@pytest.mark.parametrize("project_id", ["nonsense", "%00", "..%2f..", ABSENT.upper()])
+async def test_what_can_be_no_id_is_absent(http, script, person, method, path, rpc, project_id):
+    """An id of another form reads like one that does not exist, and asks nobody."""
+    body = {"json": {"budget_allocated": 1}} if method == "PUT" else {}
+    answer = await http.request(method, path.format(project_id), headers=person, **body)
+
+    assert answer.status_code == 404
+    assert not script.of(rpc)
+
+
+async def test_absent_project(http, script, person):
+    """A project that is not there, or not the caller's, is 404."""
+    script.answers["GetProjectCosts"] = refusal(ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
+
+    answer = await http.get(f"/api/v1/costs/projects/{ABSENT}", headers=person)
+
+    assert (answer.status_code, answer.json()["title"]) == (404, "PROJECT_NOT_FOUND")
