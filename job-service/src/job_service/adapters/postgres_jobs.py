@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from job_service.adapters.documents import decision_to_document
@@ -241,7 +241,7 @@ class PostgresJobs:
     async def oldest_blocked(self) -> Sequence[Job]:
         query = (
             select(*_WHOLE)
-            .distinct(jobs.c.project_id)
+            .ext(distinct_on(jobs.c.project_id))
             .where(jobs.c.state == "blocked")
             .order_by(jobs.c.project_id, jobs.c.created_at)
         )
@@ -254,12 +254,14 @@ class PostgresJobs:
             jobs.c.state == "blocked",
         )
         states = await self._session.execute(
-            select(jobs.c.state, func.count()).where(unfinished).group_by(jobs.c.state)
+            select(jobs.c.state, func.count().label("jobs"))
+            .where(unfinished)
+            .group_by(jobs.c.state)
         )
         unsent = await self._session.scalar(
             select(func.count()).select_from(settlements).where(settlements.c.sent_at.is_(None))
         )
-        return Depths(dict(states.tuples().all()), unsent or 0)
+        return Depths({row.state: row.jobs for row in states}, unsent or 0)
 
 
 def _is_still(was: Job) -> ColumnElement[bool]:

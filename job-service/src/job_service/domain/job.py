@@ -168,6 +168,14 @@ class Job:
         return self.kind is JobKind.QUEUED
 
     @property
+    def excess_nanousd(self) -> int:
+        """What the usage cost above the hold. It is ours."""
+        if self.charge_nanousd is None or self.usage is None or self.executed_target is None:
+            return 0
+        price = self.agreed.price_of(self.executed_target, self.executed_model or "")
+        return price.cost(self.usage) - self.charge_nanousd
+
+    @property
     def frees_its_key(self) -> bool:
         """Whether the same idempotency key may try again, because nothing ran or was charged."""
         return (

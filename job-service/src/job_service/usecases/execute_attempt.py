@@ -250,6 +250,9 @@ class ExecuteAttempt:
         self.metrics.job_changed(stored.kind, stored.state)
         if ran.executed_target is not None:
             self.metrics.executed(ran.executed_target)
+        if stored.excess_nanousd:
+            log.warning("job.usage_excess", job_id=stored.id, excess=stored.excess_nanousd)
+            self.metrics.usage_excess()
         if stored.state.is_final:
             self.hints.settlement_waits()
 

@@ -40,10 +40,11 @@ class JobRepository(Protocol):
         ...
 
     async def save(self, was: Job, now: Job) -> Job | None:
-        """Replace `was` by `now`, and return it with its times.
+        """Store what differs between `was` and `now`, and return `now` with its times.
 
         Return `None`, and change nothing, where the stored job's state, admission, attempt or
-        lease token is no longer that of `was`. A new lease token gets a fresh lease.
+        lease token is no longer that of `was`. A new lease token gets a fresh lease. What a
+        renewal or a cancel request wrote in between stays.
         """
         ...
 

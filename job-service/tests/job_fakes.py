@@ -1,0 +1,712 @@
+"""Fakes for the ports of the job service. The store passes the same suite as Postgres."""
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+
+from job_service.domain.charge import Price, PriceBook, Usage
+from job_service.domain.decision import RouteDecision
+from job_service.domain.execution import (
+    Delta,
+    Finished,
+    FinishReason,
+    Started,
+)
+from job_service.domain.job import (
+    CLAIMABLE_STATES,
+    BudgetScope,
+    Job,
+    JobState,
+    RetryPolicy,
+)
+from job_service.domain.lifecycle import event_of
+from job_service.domain.specification import JobKind, JobSpecification, Message, Sampling
+from job_service.domain.targets import Model, Target, agree_terms
+from job_service.usecases.admit_job import AdmitJob
+from job_service.usecases.cancel_job import CancelJob
+from job_service.usecases.create_job import CreateJob
+from job_service.usecases.dispatch_jobs import DispatchJobs, Places
+from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.live_attempts import LiveAttempts
+from job_service.usecases.ports import Depths, OpenHold, PlacedHold
+from job_service.usecases.reap_jobs import ReapJobs
+from job_service.usecases.reconcile_holds import ReconcileHolds
+from job_service.usecases.relay_settlements import RelaySettlements
+from job_service.usecases.run_job import RunJob
+from job_service.usecases.submit_job import Submission, SubmitJob
+from job_service.usecases.unblock_jobs import UnblockJobs
+from service_kit.errors import ErrorCode, ServiceError, Unavailable
+from service_kit.ids import new_id
+from service_kit.testing.clock import FixedClock
+
+LEASE_SECONDS = 10.0
+LOCAL_PRICE = 1_000_000_000_000
+YOTTA_PRICE = 10_000_000_000_000
+BOOK = PriceBook(
+    "1",
+    (
+        Price("local", "*", LOCAL_PRICE, LOCAL_PRICE),
+        Price("yotta", "*", YOTTA_PRICE, YOTTA_PRICE),
+    ),
+)
+LOCAL = Target(
+    "local",
+    paid=False,
+    models=(
+        Model(
+            "smol",
+            context_tokens=2048,
+            default_max_tokens=100,
+            template_overhead_tokens=30,
+            message_overhead_tokens=5,
+        ),
+    ),
+)
+YOTTA = Target("yotta", paid=True, models=(Model("big", 8192, 200, 50, 10),))
+HELLO = JobSpecification("generation_v2", "smol", (Message("user", "Hello!"),))
+CHAT = replace(HELLO, type="chat_completion")
+SCOPES = (BudgetScope("project", "p1", "u1", default_cap=True),)
+TERMS = agree_terms(HELLO, (LOCAL,), BOOK)
+DECISION = RouteDecision("local", "smol", "complexity_below_threshold")
+STARTED = Started("local", "smol", "w1")
+USAGE = Usage(30, 3)
+ANSWER = (
+    DECISION,
+    STARTED,
+    Delta("Hel", 1),
+    Delta("lo!", 2),
+    Finished(FinishReason.STOP, USAGE),
+)
+
+
+def a_job(kind=JobKind.QUEUED, **changes):
+    """Return a job as its row is first written."""
+    return Job(
+        **{
+            "id": new_id(),
+            "project_id": "p1",
+            "kind": kind,
+            "specification": HELLO if kind is JobKind.QUEUED else CHAT,
+            "scopes": SCOPES,
+            "max_retries": 3,
+            "lease_token": new_id(),
+            "terms": TERMS,
+            **changes,
+        }
+    )
+
+
+def running_job(kind=JobKind.QUEUED, **changes):
+    """Return a job in its first attempt."""
+    return a_job(kind, **{"state": JobState.RUNNING, "attempt": 1, "period": "2026-01", **changes})
+
+
+def a_submission(kind=JobKind.QUEUED, **changes):
+    return Submission(
+        **{
+            "project_id": "p1",
+            "owner_user_id": "u1",
+            "is_default_project": True,
+            "kind": kind,
+            "specification": HELLO if kind is JobKind.QUEUED else CHAT,
+            "key": "",
+            "max_retries": 3,
+            "origin_request_id": "r1",
+            **changes,
+        }
+    )
+
+
+def an_error(reason, code=ErrorCode.INTERNAL, message="It went wrong."):
+    error = ServiceError(message)
+    error.reason, error.code = reason, code
+    return error
+
+
+async def admitted(work, job):
+    """Store a job and take it through admission, as if its hold had been granted."""
+    async with work() as unit:
+        stored = await unit.jobs.add(job)
+        after = stored.admitted("2026-01", new_id())
+        stored = await unit.jobs.save(stored, after)
+        if stored.state is JobState.RUNNING:
+            await unit.attempts.open(stored)
+        return stored
+
+
+@dataclass
+class Tables:
+    jobs: dict = field(default_factory=dict)
+    available_at: dict = field(default_factory=dict)
+    events: dict = field(default_factory=dict)
+    attempts: dict = field(default_factory=dict)
+    idempotency: dict = field(default_factory=dict)
+    settlements: dict = field(default_factory=dict)
+
+    def copy(self):
+        return Tables(
+            dict(self.jobs),
+            dict(self.available_at),
+            {key: list(value) for key, value in self.events.items()},
+            {key: dict(value) for key, value in self.attempts.items()},
+            dict(self.idempotency),
+            {key: dict(value) for key, value in self.settlements.items()},
+        )
+
+
+class FakeStore:
+    """A unit of work factory over dictionaries: one transaction at a time, rolled back on error."""
+
+    def __init__(self, clock=None):
+        self.clock = clock or FixedClock()
+        self.tables = Tables()
+        self.is_away = False
+        self.lose_next_reply = False
+        self._one_at_a_time = asyncio.Lock()
+
+    @asynccontextmanager
+    async def __call__(self):
+        if self.is_away:
+            raise Unavailable("database")
+        async with self._one_at_a_time:
+            # Others get their turn between transactions, as with a database.
+            await asyncio.sleep(0)
+            tables = self.tables.copy()
+            yield FakeWork(tables, self.clock)
+            self.tables = tables
+        if self.lose_next_reply:
+            self.lose_next_reply = False
+            raise Unavailable("database")
+
+    # -- what tests look at and turn ---------------------------------------------------------
+
+    def job(self, job_id):
+        return self.tables.jobs[job_id]
+
+    async def stored(self, job_id):
+        return self.tables.jobs.get(job_id)
+
+    async def lapse(self, job_id):
+        job = self.tables.jobs[job_id]
+        past = self.clock.now() - timedelta(seconds=1)
+        self.tables.jobs[job_id] = replace(job, lease_expires_at=past)
+
+    async def make_due(self, job_id):
+        self.tables.available_at[job_id] = self.clock.now()
+
+    async def events_of(self, job_id):
+        return [event.type for event in self.tables.events[job_id]]
+
+    async def attempts_of(self, job_id):
+        return [row for (owner, _), row in sorted(self.tables.attempts.items()) if owner == job_id]
+
+    async def settlements(self):
+        return {
+            hold_id: (row["settlement"].kind, row["settlement"].amount_nanousd, row["sent"])
+            for hold_id, row in self.tables.settlements.items()
+        }
+
+    async def make_settlement_due(self, hold_id):
+        self.tables.settlements[hold_id]["due_at"] = self.clock.now()
+
+    async def age_settlement(self, hold_id, seconds):
+        row = self.tables.settlements[hold_id]
+        row["sent_at"] = self.clock.now() - timedelta(seconds=seconds)
+
+    async def keys(self):
+        return {key.key: reservation.job_id for key, reservation in self.tables.idempotency.items()}
+
+
+class FakeWork:
+    def __init__(self, tables, clock):
+        self.jobs = FakeJobs(tables, clock)
+        self.attempts = FakeAttempts(tables, clock)
+        self.idempotency = FakeIdempotency(tables)
+        self.settlements = FakeSettlements(tables, clock)
+
+
+class FakeJobs:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    @property
+    def _lease_end(self):
+        return self._clock.now() + timedelta(seconds=LEASE_SECONDS)
+
+    async def add(self, job):
+        now = self._clock.now()
+        stored = replace(job, created_at=now, lease_expires_at=self._lease_end)
+        self._tables.jobs[job.id] = stored
+        self._tables.available_at[job.id] = now
+        self._tables.events[job.id] = [event_of(None, job)]
+        return stored
+
+    async def save(self, was, now):
+        found = self._tables.jobs.get(was.id)
+        if found is None or not _is_still(found, was):
+            return None
+        # Only what differs is written: a renewal in between stays.
+        changed = {
+            each.name: getattr(now, each.name)
+            for each in fields(Job)
+            if getattr(now, each.name) != getattr(was, each.name)
+        }
+        stored = self._stamped(found, was, replace(found, **changed))
+        self._tables.jobs[now.id] = stored
+        self._tables.events[now.id].append(event_of(was, now))
+        return stored
+
+    def _stamped(self, found, was, now):
+        moment = self._clock.now()
+        stamps = {
+            "created_at": found.created_at,
+            "started_at": found.started_at,
+            "completed_at": found.completed_at,
+            "next_retry_at": found.next_retry_at,
+            "lease_expires_at": found.lease_expires_at,
+            "cancel_requested": found.cancel_requested or now.cancel_requested,
+        }
+        if now.lease_token is None:
+            stamps["lease_expires_at"] = None
+        elif now.lease_token != was.lease_token:
+            stamps["lease_expires_at"] = self._lease_end
+        if now.state is not was.state:
+            if now.state is JobState.RUNNING:
+                stamps["started_at"] = found.started_at or moment
+            if now.state in CLAIMABLE_STATES:
+                self._tables.available_at[now.id] = moment + timedelta(seconds=now.delay_seconds)
+            if now.state is JobState.RETRYING:
+                stamps["next_retry_at"] = self._tables.available_at[now.id]
+            if now.state.is_final:
+                stamps["completed_at"], stamps["next_retry_at"] = moment, None
+        return replace(now, delay_seconds=0.0, **stamps)
+
+    async def find(self, project_id, job_id):
+        job = self._tables.jobs.get(job_id)
+        return _without_content(job) if job and job.project_id == project_id else None
+
+    async def find_anywhere(self, job_id):
+        job = self._tables.jobs.get(job_id)
+        return _without_content(job) if job else None
+
+    async def lock(self, job_id):
+        return self._tables.jobs.get(job_id)
+
+    async def list_page(self, project_id, state, limit, after):
+        states = {JobState.PENDING, JobState.ADMITTING} if state is JobState.PENDING else {state}
+        found = [
+            job
+            for job in self._tables.jobs.values()
+            if job.project_id == project_id
+            and (state is None or job.state in states)
+            and (after is None or (job.created_at, job.id) < (after.created_at, after.job_id))
+        ]
+        found.sort(key=lambda job: (job.created_at, job.id), reverse=True)
+        return [replace(_without_content(job), result_text=None) for job in found[:limit]]
+
+    async def claim(self, limit):
+        due = [
+            job
+            for job in self._tables.jobs.values()
+            if job.state in CLAIMABLE_STATES
+            and job.is_queued
+            and self._tables.available_at[job.id] <= self._clock.now()
+        ]
+        due.sort(key=lambda job: (-job.priority, job.created_at))
+        return [await self._claim(job) for job in due[:limit]]
+
+    async def _claim(self, was):
+        stored = await self.save(was, was.claimed(new_id()))
+        stored = replace(stored, next_retry_at=None)
+        self._tables.jobs[was.id] = stored
+        await FakeAttempts(self._tables, self._clock).open(stored)
+        return stored
+
+    async def renew(self, job, progress):
+        found = self._tables.jobs.get(job.id)
+        if found is None or not _is_still(found, job) or found.state is not JobState.RUNNING:
+            return None
+        renewed = replace(found.noting(progress), lease_expires_at=self._lease_end)
+        self._tables.jobs[job.id] = renewed
+        return renewed.cancel_requested
+
+    async def lock_lapsed(self, limit):
+        return self._lapsed()[:limit]
+
+    async def lapsed_count(self):
+        return len(self._lapsed())
+
+    def _lapsed(self):
+        return [
+            job
+            for job in self._tables.jobs.values()
+            if job.state in (JobState.ADMITTING, JobState.RUNNING)
+            and job.lease_expires_at < self._clock.now()
+        ]
+
+    async def oldest_blocked(self):
+        oldest = {}
+        for job in self._tables.jobs.values():
+            if job.state is JobState.BLOCKED:
+                first = oldest.setdefault(job.project_id, job)
+                if job.created_at < first.created_at:
+                    oldest[job.project_id] = job
+        return list(oldest.values())
+
+    async def depths(self):
+        unfinished = Counter(
+            job.state.value for job in self._tables.jobs.values() if not job.state.is_final
+        )
+        unsent = sum(not row["sent"] for row in self._tables.settlements.values())
+        return Depths(dict(unfinished), unsent)
+
+
+def _is_still(found, was):
+    return (found.state, found.admission, found.attempt, found.lease_token) == (
+        was.state,
+        was.admission,
+        was.attempt,
+        was.lease_token,
+    )
+
+
+def _without_content(job):
+    return replace(job, specification=replace(job.specification, messages=(), sampling=Sampling()))
+
+
+class FakeAttempts:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    async def open(self, job):
+        key = (job.id, job.attempt)
+        if key in self._tables.attempts:
+            raise AssertionError("an attempt number was used twice")
+        self._tables.attempts[key] = {"attempt": job.attempt, "outcome": None, "dispatched": False}
+
+    async def note_dispatch(self, job):
+        row = self._tables.attempts[job.id, job.attempt]
+        row["dispatched"] = job.dispatch is not None
+
+    async def close(self, end):
+        row = self._tables.attempts[end.job_id, end.attempt]
+        row["outcome"], row["error"] = end.outcome, end.error
+        row["provider_cost_nanousd"] = end.provider_cost_nanousd
+        row["tokens_output"] = end.tokens_output
+
+
+class FakeIdempotency:
+    def __init__(self, tables):
+        self._tables = tables
+
+    async def find(self, key):
+        return self._tables.idempotency.get(key)
+
+    async def reserve(self, key, wanted):
+        return self._tables.idempotency.setdefault(key, wanted)
+
+    async def release(self, job_id):
+        for key in [k for k, one in self._tables.idempotency.items() if one.job_id == job_id]:
+            del self._tables.idempotency[key]
+
+
+class FakeSettlements:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    async def add(self, settlement):
+        if settlement.hold_id in self._tables.settlements:
+            return False
+        now = self._clock.now()
+        self._tables.settlements[settlement.hold_id] = {
+            "settlement": replace(settlement, created_at=now),
+            "due_at": now,
+            "sent": False,
+            "sent_at": None,
+        }
+        return True
+
+    async def claim(self, limit, lease_seconds):
+        now = self._clock.now()
+        due = [
+            row
+            for row in self._tables.settlements.values()
+            if not row["sent"] and row["due_at"] <= now
+        ]
+        for row in due[:limit]:
+            row["due_at"] = now + timedelta(seconds=lease_seconds)
+            one = row["settlement"]
+            row["settlement"] = replace(one, attempts=one.attempts + 1)
+        return [row["settlement"] for row in due[:limit]]
+
+    async def mark_sent(self, hold_ids):
+        for hold_id in hold_ids:
+            self._tables.settlements[hold_id].update(sent=True, sent_at=self._clock.now())
+
+    async def postpone(self, hold_id, error, seconds):
+        due_at = self._clock.now() + timedelta(seconds=seconds)
+        self._tables.settlements[hold_id].update(due_at=due_at, error=error)
+
+    async def resend(self, hold_id, sent_before_seconds):
+        row = self._tables.settlements.get(hold_id)
+        long_ago = self._clock.now() - timedelta(seconds=sent_before_seconds)
+        if row is None or row["sent_at"] is None or row["sent_at"] >= long_ago:
+            return False
+        row.update(sent=False, sent_at=None, due_at=self._clock.now())
+        return True
+
+
+class FakeLedger:
+    """Books like cost-service: one budget, holds that are settled once."""
+
+    def __init__(self, budget_nanousd=10**18):
+        self.budget_nanousd = budget_nanousd
+        self.holds = {}
+        self.settled = {}
+        self.calls = []
+        self.is_away = False
+        self.refuse_settling = {}
+
+    async def place_hold(self, job):
+        self.calls.append(("place", job.hold_id))
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise Unavailable("cost-service")
+        if job.hold_id in self.settled:
+            raise an_error("HOLD_SETTLED", ErrorCode.FAILED_PRECONDITION)
+        amount = job.agreed.hold_nanousd
+        if job.hold_id not in self.holds:
+            if self.spent + amount > self.budget_nanousd:
+                raise an_error("BUDGET_EXCEEDED", ErrorCode.RESOURCE_EXHAUSTED, "Too little left.")
+            self.holds[job.hold_id] = amount
+        return PlacedHold(self.holds[job.hold_id], "2026-01")
+
+    @property
+    def spent(self):
+        held = sum(amount for hold, amount in self.holds.items() if hold not in self.settled)
+        return held + sum(amount for _, amount in self.settled.values())
+
+    async def settle(self, settlement):
+        self.calls.append((settlement.kind.value, settlement.hold_id))
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise Unavailable("cost-service")
+        if settlement.hold_id in self.refuse_settling:
+            raise self.refuse_settling[settlement.hold_id]
+        if settlement.hold_id in self.settled:
+            return False
+        self.settled[settlement.hold_id] = (settlement.kind.value, settlement.amount_nanousd)
+        return True
+
+    async def open_holds(self, min_age_seconds):
+        long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+        return [OpenHold(hold, long_ago) for hold in self.holds if hold not in self.settled]
+
+
+class Kept:
+    """`Prices` or `Targets` with a value, or with none yet."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def current(self):
+        if self.value is None:
+            raise Unavailable("anything")
+        return self.value
+
+
+class FakeExecutor:
+    """Plays a script for every execution: events, errors to raise, or events to wait for."""
+
+    def __init__(self, *script):
+        self.scripts = [script or ANSWER]
+        self.jobs = []
+        self.streams = []
+
+    def play(self, *scripts):
+        """Play these, one per execution; the last one again and again."""
+        self.scripts = list(scripts)
+
+    @asynccontextmanager
+    async def execute(self, job):
+        self.jobs.append(job)
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        stream = FakeStream(script)
+        self.streams.append(stream)
+        try:
+            yield stream
+        finally:
+            stream.stop()
+
+
+class FakeStream:
+    def __init__(self, script):
+        self._script = script
+        self.stopped = asyncio.Event()
+        self.gone_to = []
+
+    async def events(self):
+        for step in self._script:
+            await asyncio.sleep(0)
+            if isinstance(step, asyncio.Event):
+                await self._wait(step)
+            if self.stopped.is_set():
+                return
+            if isinstance(step, Exception):
+                raise step
+            if callable(step):
+                await step()
+            elif not isinstance(step, asyncio.Event):
+                yield step
+
+    async def _wait(self, event):
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, self.stopped)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    async def go(self, client_task_id):
+        self.gone_to.append(client_task_id)
+
+    def stop(self):
+        self.stopped.set()
+
+
+class FakeBackground:
+    def __init__(self):
+        self.tasks = []
+
+    def start(self, work, *, request_id):
+        self.tasks.append(asyncio.ensure_future(work))
+
+    async def done(self):
+        """Wait until everything that was started has ended."""
+        while self.tasks:
+            await self.tasks.pop(0)
+
+
+class FakeHints:
+    def __init__(self):
+        self.said = Counter()
+
+    def work_waits(self):
+        self.said["work"] += 1
+
+    def place_freed(self):
+        self.said["place"] += 1
+
+    def settlement_waits(self):
+        self.said["settlement"] += 1
+
+
+class FakeMetrics:
+    def __init__(self):
+        self.counts = Counter()
+
+    def job_changed(self, kind, state):
+        self.counts[f"{kind} {state}"] += 1
+
+    def executed(self, target):
+        self.counts[f"executed {target}"] += 1
+
+    def lease_lost(self):
+        self.counts["lease lost"] += 1
+
+    def usage_excess(self):
+        self.counts["excess"] += 1
+
+    def settlement_refused(self):
+        self.counts["settlement refused"] += 1
+
+    def orphan_hold(self):
+        self.counts["orphan"] += 1
+
+    def depths(self, depths):
+        self.counts["depths"] += 1
+
+
+class World:
+    """All use cases over fakes, or over a given store."""
+
+    def __init__(self, store=None):
+        self.clock = FixedClock()
+        self.store = store or FakeStore(self.clock)
+        self.ledger = FakeLedger()
+        self.prices, self.targets = Kept(BOOK), Kept((LOCAL, YOTTA))
+        self.executor = FakeExecutor()
+        self.background, self.hints = FakeBackground(), FakeHints()
+        self.metrics, self.live = FakeMetrics(), LiveAttempts()
+        self.policy = RetryPolicy(backoff_seconds=60, max_lost=5, wait_seconds=0.5)
+        self.submit = SubmitJob(self.store, self.prices, self.targets, self.metrics)
+        self.admit = AdmitJob(
+            self.store, self.ledger, self.prices, self.targets, self.hints, self.metrics
+        )
+        self.create = CreateJob(self.submit, self.admit)
+        self.execute = ExecuteAttempt(
+            self.store,
+            self.executor,
+            self.targets,
+            self.hints,
+            self.metrics,
+            self.clock,
+            self.policy,
+            renew_seconds=0.01,
+            finish_patience_seconds=30,
+        )
+        self.run = RunJob(self.submit, self.admit, self.execute, self.background, self.live)
+        self.dispatch = DispatchJobs(
+            self.store,
+            self.execute,
+            self.background,
+            self.live,
+            self.hints,
+            Places(8, self.clock),
+        )
+        self.reap = ReapJobs(
+            self.store,
+            self.admit,
+            self.background,
+            self.hints,
+            self.metrics,
+            self.clock,
+            self.policy,
+            lease_seconds=LEASE_SECONDS,
+            patience_seconds=7.0,
+            _seen_at=self.clock.monotonic(),
+        )
+        self.unblock = UnblockJobs(self.store, self.admit)
+        self.relay = RelaySettlements(self.store, self.ledger, self.metrics)
+        self.reconcile = ReconcileHolds(
+            self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60
+        )
+        self.cancel = CancelJob(self.store, self.hints, self.metrics)
+
+    async def dispatch_all(self):
+        """Run what is due until nothing is."""
+        while await self.dispatch():
+            await self.background.done()
+
+    async def claimed(self, **changes):
+        """Return a queued job as a dispatcher holds it."""
+        job = await admitted(self.store, a_job(**changes))
+        async with self.store() as work:
+            claimed = [one for one in await work.jobs.claim(100) if one.id == job.id]
+        return claimed[0]
+
+
+async def collect(events):
+    return [event async for event in events]
+
+
+async def until(condition, seconds=10.0):
+    """Wait until a condition holds; fail after so many seconds."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
