@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from cost_service.adapters.grants import role_of
-from cost_service.settings import Settings
+from cost_service.settings import AuditSettings, Settings
 from service_kit.settings import environment_variables
 
 
@@ -47,6 +49,18 @@ def test_bad_dollars_are_refused(environment, value):
 def test_every_setting_is_described():
     """Each variable says what it is for."""
     assert all(variable.description for variable in environment_variables(Settings))
+
+
+@pytest.mark.parametrize("settings_class", [Settings, AuditSettings])
+def test_every_setting_is_in_the_readme(settings_class):
+    """The README names each variable."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+
+    assert [
+        variable.name
+        for variable in environment_variables(settings_class)
+        if f"`{variable.name}`" not in readme
+    ] == []
 
 
 def test_role_is_read_from_the_url():
