@@ -1,4 +1,4 @@
-"""A router in this process, and real workers as processes of their own, over mutual TLS."""
+"""A router in this process, and real workers in it or beside it, over mutual TLS."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import asyncio
 import inspect
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 import httpx
@@ -25,6 +27,8 @@ from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 from compute_router.bootstrap import Ports, compute_router
 from compute_router.settings import Settings
+from gpu_worker import settings as worker
+from gpu_worker.bootstrap import gpu_worker
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
 from service_kit.metrics import new_registry
@@ -41,7 +45,7 @@ def pki(tmp_path_factory) -> dict[str, TlsFiles]:
     return make_test_pki(tmp_path_factory.mktemp("pki"), [*CALLERS, *WORKERS])
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+async def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
     """Return once the condition (plain or async) holds; fail when the time is over."""
     async with asyncio.timeout(seconds):
         while True:
@@ -54,14 +58,45 @@ async def eventually(condition: Callable[[], object], seconds: float = 10) -> No
 
 
 @dataclass
-class WorkerProcess:
-    """`python -m gpu_worker` with the instant engine."""
+class RunningWorker:
+    """A worker under test, in this process or another."""
 
-    process: subprocess.Popen[str]
-    events: list[dict] = field(default_factory=list)
+    http_port: int
 
-    def __post_init__(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
+    async def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.http_port}/metrics")).text
+        found = [line for line in text.splitlines() if re.match(rf"{name}[ {{]", line)]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+    async def busy(self) -> int:
+        """Return how many slots are taken, as the worker itself says."""
+        return int(await self.metric("worker_slots_busy"))
+
+    async def prompts(self) -> int:
+        """Return how many prompts the worker ever got."""
+        return int(await self.metric("worker_prompts_total")) + await self.busy()
+
+    async def is_registered(self) -> bool:
+        return await self.metric("worker_registered") == 1
+
+
+class WorkerProcess(RunningWorker):
+    """`python -m gpu_worker`, with its log."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.events: list[dict] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gpu_worker"],
+            env=environment,
+            cwd=tempfile.gettempdir(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         for line in self.process.stdout:
@@ -70,44 +105,33 @@ class WorkerProcess:
     def event(self, name: str) -> dict | None:
         return next((event for event in self.events if event["event"] == name), None)
 
-    async def wait_for(self, name: str, seconds: float = 20) -> dict:
+    async def wait_for(self, name: str, seconds: float = 30) -> dict:
         """Return the first log event of that name."""
-        await eventually(lambda: self.event(name) or self.process.poll() is not None, seconds)
+        await wait_until(lambda: self.event(name) or self.process.poll() is not None, seconds)
         found = self.event(name)
         assert found is not None, self.events
         return found
-
-    async def busy(self) -> int:
-        """Return how many slots are taken, as the worker itself says."""
-        port = (await self.wait_for("service.listening"))["http_port"]
-        async with httpx.AsyncClient() as client:
-            text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
-        line = next(li for li in text.splitlines() if li.startswith("worker_slots_busy "))
-        return int(float(line.split()[1]))
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            # Not blocking: it says goodbye to the router in this very process.
+            await wait_until(lambda: self.process.poll() is not None)
+        self._reader.join()
         self.process.stdout.close()
 
 
 @pytest.fixture
-def start_worker(pki, router) -> Iterator[Callable[..., Awaitable[WorkerProcess]]]:
-    """A callable: worker id and settings -> a worker that has registered with the router."""
-    started: list[WorkerProcess] = []
+def worker_settings(pki, router):
+    """A callable: worker id, whose certificate, settings -> the environment of a worker."""
 
-    async def start(worker_id: str = "w1", *, certificate: str = "", **settings) -> WorkerProcess:
-        files = pki[f"gpu-worker/{certificate or worker_id}"]
-        environment = {
-            "PATH": os.environ["PATH"],
+    def settings(worker_id: str, certificate: str, **changes) -> dict[str, str]:
+        files = pki[f"gpu-worker/{certificate}"]
+        return {
             "ENVIRONMENT": "test",
             "ENGINE": "instant",
             "WORKER_ID": worker_id,
@@ -116,26 +140,50 @@ def start_worker(pki, router) -> Iterator[Callable[..., Awaitable[WorkerProcess]
             "TLS_CERT_FILE": str(files.cert_file),
             "TLS_KEY_FILE": str(files.key_file),
             "DRAIN_SECONDS": "1",
-            **{name.upper(): str(value) for name, value in settings.items()},
+            **{name.upper(): str(value) for name, value in changes.items()},
         }
-        worker = WorkerProcess(
-            subprocess.Popen(
-                [sys.executable, "-m", "gpu_worker"],
-                env=environment,
-                cwd=tempfile.gettempdir(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-        started.append(worker)
+
+    return settings
+
+
+@pytest.fixture
+async def start_worker(worker_settings) -> AsyncIterator[Callable[..., Awaitable[RunningWorker]]]:
+    """A callable: worker id and settings -> a worker in this process that has registered."""
+    async with AsyncExitStack() as stack:
+
+        async def start(worker_id: str = "w1", **changes) -> RunningWorker:
+            values = worker_settings(worker_id, worker_id, **changes)
+            settings = worker.Settings(**{name.lower(): text for name, text in values.items()})
+            ports = await stack.enter_async_context(gpu_worker(settings))
+            started = RunningWorker(ports.http)
+            await wait_until(started.is_registered)
+            return started
+
+        yield start
+
+
+@pytest.fixture
+async def start_worker_process(
+    worker_settings,
+) -> AsyncIterator[Callable[..., Awaitable[WorkerProcess]]]:
+    """The same with a process of its own, which can be killed.
+
+    With another worker's certificate it listens, and never gets to register.
+    """
+    started: list[WorkerProcess] = []
+
+    async def start(worker_id: str = "w1", *, certificate: str = "", **changes) -> WorkerProcess:
+        environment = worker_settings(worker_id, certificate or worker_id, **changes)
+        process = WorkerProcess({"PATH": os.environ["PATH"], **environment})
+        started.append(process)
+        process.http_port = (await process.wait_for("service.listening"))["http_port"]
         if not certificate:
-            await worker.wait_for("worker.registered")
-        return worker
+            await process.wait_for("worker.registered")
+        return process
 
     yield start
-    for worker in started:
-        worker.stop()
+    for process in started:
+        await process.stop()
 
 
 @dataclass
@@ -253,3 +301,23 @@ def execute(job_service):
         return await Execution(job_service).start(*args, **kwargs)
 
     return start
+
+
+@pytest.fixture
+def execution_on():
+    """The class `Execution`: channel -> an execution that is not started yet."""
+    return Execution
+
+
+@pytest.fixture
+def eventually():
+    """A callable that waits for a condition: see `wait_until`."""
+    return wait_until
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -43,6 +43,14 @@ _LAST_WORDS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the service listens."""
+
+    grpc: int
+    http: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedEngine:
     """An engine that is ready to answer, and what it serves on which device."""
 
@@ -52,7 +60,7 @@ class LoadedEngine:
 
 
 @asynccontextmanager
-async def gpu_worker(settings: Settings) -> AsyncIterator[None]:
+async def gpu_worker(settings: Settings) -> AsyncIterator[Ports]:
     """Open everything the service needs; close it in the opposite order."""
     async with AsyncExitStack() as stack:
         registry = new_registry(SERVICE)
@@ -118,7 +126,7 @@ async def gpu_worker(settings: Settings) -> AsyncIterator[None]:
         log.info(
             "service.listening", grpc_port=port, http_port=http_port, advertised=announce.address
         )
-        yield
+        yield Ports(port, http_port)
 
 
 @asynccontextmanager
