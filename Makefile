@@ -70,7 +70,7 @@ test-contract: $(INSTALLED) ## what the services promise each other and the outs
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED) ## the whole system, as processes
-	@$(VENV_PYTHON) -m pytest -q tests/e2e
+	@$(VENV_PYTHON) -m pytest -q tests/e2e deploy/local/tests/e2e
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom
@@ -97,6 +97,10 @@ protos-check: $(INSTALLED) ## stubs are those of the protos; buf lint; nothing r
 		|| { echo 'protos/gen is not what the protos say. Run: make protos' >&2; exit 1; }
 	@cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against released.binpb
 	@echo 'The stubs are up to date and nothing that was released is broken.'
+
+.PHONY: env-example
+env-example: $(INSTALLED) ## write .env.example from the settings classes
+	@$(VENV_PYTHON) deploy/env_example.py > .env.example
 
 .PHONY: protos-image
 protos-image: $(INSTALLED) ## at a release: what later contracts must not break

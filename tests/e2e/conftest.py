@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -64,16 +66,33 @@ class RunningStack:
 
     # --- breaking it -------------------------------------------------------------------------
 
-    async def arm(self, service: str, failpoint: str, *, action: str = "kill") -> None:
-        """Restart a service so that it dies, or pauses, where the failpoint is."""
-        await self._restart(service, {"FAILPOINTS": f"{failpoint}={action}"})
+    def arm(self, service: str, failpoint: str, *, action: str = "kill") -> None:
+        """Make a running service die, or pause, where the failpoint is."""
+        failpoints_file(self._stack.home, service).write_text(f"{failpoint}={action}")
 
-    async def disarm(self, service: str) -> None:
-        """Start a service again as it should be."""
-        await self._restart(service, {})
+    def disarm(self, service: str) -> None:
+        """Let a running service pass every failpoint again."""
+        failpoints_file(self._stack.home, service).write_text("")
+
+    async def revive(self, service: str) -> None:
+        """Start a service that died, with nothing armed."""
+        self.disarm(service)
+        await asyncio.to_thread(self._stack.start_service, service)
 
     async def kill(self, service: str) -> None:
-        await asyncio.to_thread(self._stack.kill, service)
+        await asyncio.to_thread(self.kill_now, service)
+
+    def kill_now(self, service: str, index: int = 0) -> None:
+        self._stack.kill(service, index)
+
+    async def start(self, service: str, index: int) -> None:
+        await asyncio.to_thread(self._stack.start_service, service, index)
+
+    def freeze(self, service: str) -> None:
+        self._stack.send(service, signal.SIGSTOP)
+
+    def thaw(self, service: str) -> None:
+        self._stack.send(service, signal.SIGCONT)
 
     async def died(self, service: str, *, seconds: float = 20) -> None:
         """Return when the process is gone; fail if the failpoint was never reached."""
@@ -81,10 +100,6 @@ class RunningStack:
         while self._stack.find(service) is not None:
             assert time.monotonic() < deadline, f"{service} never reached its failpoint"
             await asyncio.sleep(0.05)
-
-    async def _restart(self, service: str, environment: dict[str, str]) -> None:
-        await asyncio.to_thread(self._stack.kill, service)
-        await asyncio.to_thread(self._stack.start_service, service, 0, environment)
 
     # --- looking into it ---------------------------------------------------------------------
 
@@ -105,11 +120,15 @@ class RunningStack:
             assert time.monotonic() < deadline, f"job {job_id} is not settled: {entries} {held}"
             await asyncio.sleep(0.1)
 
-    async def assert_clean(self, account: Account) -> None:
-        """Nothing of this account is held, and the ledger checker is content."""
-        assert (await account.budget())["reserved_nanousd"] == 0
-        check = await asyncio.to_thread(self._stack.check_ledger)
+    def assert_books_agree(self) -> None:
+        """The ledger checker, run as an operator would, is content."""
+        check = self._stack.check_ledger()
         assert check.consistent, check.report
+
+    def logged(self, service: str, event: str) -> int:
+        """Count the log lines of a service with this event."""
+        lines = self._stack.log(service).read_text().splitlines()
+        return sum(json.loads(line).get("event") == event for line in lines if line[:1] == "{")
 
     async def _query(self, service: str, query: str, *values: object) -> list[dict[str, Any]]:
         connection = await asyncpg.connect(self._stack.database_url(service))
@@ -195,29 +214,42 @@ def until() -> Callable[..., Awaitable[Any]]:
     return wait_until
 
 
+def failpoints_file(home: Path, service: str) -> Path:
+    return home / f"{service}.failpoints"
+
+
 @contextmanager
 def started_stack(
-    environment: dict[str, str], services: dict[str, dict[str, str]]
+    services: dict[str, dict[str, str]],
+    replicas: dict[str, int] | None = None,
 ) -> Iterator[RunningStack]:
     # A short path: sockets and `nobody` need to reach it.
-    home = Path(tempfile.mkdtemp(prefix="weir-e2e-"))
-    home.chmod(0o755)
+    directory = Path(tempfile.mkdtemp(prefix="weir-e2e-"))
+    directory.chmod(0o755)
+    home = directory / "weir"
+    for service in ("job-service", "cost-service"):
+        armed = {"FAILPOINTS": f"@{failpoints_file(home, service)}"}
+        services[service] = services.get(service, {}) | armed
     stack = Stack(
-        home / "weir", environment=environment, services=services, stop_with_launcher=True
+        home,
+        environment=TEST,
+        services=services,
+        replicas=replicas or {},
+        stop_with_launcher=True,
     )
     try:
         stack.up()
         yield RunningStack(stack)
     finally:
         stack.down()
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """Weir with the real model."""
     limits = {"RATE_LIMIT_PER_MINUTE": "6000", "AUTH_RATE_LIMIT_PER_MINUTE": "6000"}
-    with started_stack(TEST, {"gateway": limits}) as running:
+    with started_stack({"gateway": limits}) as running:
         yield running
 
 
@@ -239,17 +271,23 @@ def instant(**services: dict[str, str]) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def crash_stack() -> Iterator[RunningStack]:
-    """Weir with the stand-in engine and short leases, to be killed."""
-    with started_stack(TEST, instant()) as running:
+    """Weir with the stand-in engine and short leases, to be killed.
+
+    A second job-service is configured; tests that need it start it.
+    """
+    with started_stack(instant(), {"job-service": 2}) as running:
+        running.kill_now("job-service", 1)
         yield running
+        running.assert_books_agree()
 
 
 @pytest.fixture(scope="module")
 def paid_crash_stack() -> Iterator[RunningStack]:
     """The same, with a local target that counts as paid, so that `Go` is asked for."""
     router = {"WORKER_LEASE_SECONDS": "2", "LOCAL_TARGET_PAID": "true"}
-    with started_stack(TEST, instant(**{"compute-router": router})) as running:
+    with started_stack(instant(**{"compute-router": router})) as running:
         yield running
+        running.assert_books_agree()
 
 
 @pytest.fixture

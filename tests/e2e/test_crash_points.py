@@ -1,8 +1,8 @@
 """A process is killed wherever state could tear; nothing is lost and nothing billed twice.
 
-Each case starts the real service with one failpoint, lets work run into it, sees the process die by
-SIGKILL, starts it again without, and waits until every job is final. `docs/protocol.md` lists the
-points.
+Each case arms one failpoint in the real service, lets work run into it, sees the process die by
+SIGKILL, starts it again, and waits until every job is final. `docs/protocol.md` lists the points.
+In the end the ledger checker goes over the books of all cases (`crash_stack`).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ COST_FAILPOINTS = [
 async def test_queued_job_survives(crash_stack, new_account, failpoint):
     """A queued job runs to its end and is charged once, wherever job-service died."""
     account = await new_account()
-    await crash_stack.arm("job-service", failpoint)
+    crash_stack.arm("job-service", failpoint)
     key = {"Idempotency-Key": f"queued-{failpoint}"}
 
     await submit(account, headers=key)
     await crash_stack.died("job-service")
-    await crash_stack.disarm("job-service")
+    await crash_stack.revive("job-service")
     # The client saw no answer, so it asks again with its key.
     accepted = await submit(account, headers=key, until_accepted=True)
     job = await account.finished_job(accepted["job_id"], seconds=30)
@@ -57,19 +57,19 @@ async def test_queued_job_survives(crash_stack, new_account, failpoint):
     assert [entry["kind"] for entry in entries] == ["post"]
     assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
     assert len(await account.jobs()) == 1
-    await crash_stack.assert_clean(account)
+    await assert_nothing_held(account)
 
 
 @pytest.mark.parametrize(("failpoint", "state"), INTERACTIVE_OUTCOMES.items())
 async def test_interactive_job_settles(crash_stack, new_account, failpoint, state):
     """An interactive job whose process died ends, releases its hold, and is settled once."""
     account = await new_account()
-    await crash_stack.arm("job-service", failpoint)
+    crash_stack.arm("job-service", failpoint)
 
     with pytest.raises(httpx.HTTPStatusError):
         (await chat(account)).raise_for_status()
     await crash_stack.died("job-service")
-    await crash_stack.disarm("job-service")
+    await crash_stack.revive("job-service")
     job = await account.only_job_finished(seconds=30)
 
     assert job["state"] == state
@@ -77,14 +77,14 @@ async def test_interactive_job_settles(crash_stack, new_account, failpoint, stat
     assert len(entries) == 1
     if state == "completed":
         assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
-    await crash_stack.assert_clean(account)
+    await assert_nothing_held(account)
 
 
 @pytest.mark.parametrize("kind", ["queued", "interactive"])
 async def test_dispatched_job_never_runs_again_blindly(paid_crash_stack, new_account, kind):
     """Killed after `Go`, a job on a paid target fails as AMBIGUOUS and costs the tenant nothing."""
     account = await new_account()
-    await paid_crash_stack.arm("job-service", "after_go")
+    paid_crash_stack.arm("job-service", "after_go")
 
     if kind == "queued":
         await submit(account)
@@ -92,32 +92,32 @@ async def test_dispatched_job_never_runs_again_blindly(paid_crash_stack, new_acc
         with pytest.raises(httpx.HTTPStatusError):
             (await chat(account)).raise_for_status()
     await paid_crash_stack.died("job-service")
-    await paid_crash_stack.disarm("job-service")
+    await paid_crash_stack.revive("job-service")
     job = await account.only_job_finished(seconds=30)
 
     assert (job["state"], job["failure_reason"]) == ("failed", "AMBIGUOUS")
     assert job["attempt"] == 1
     entries = await paid_crash_stack.settled_ledger_of(job["job_id"])
     assert [entry["kind"] for entry in entries] == ["void"]
-    await paid_crash_stack.assert_clean(account)
+    await assert_nothing_held(account)
 
 
 @pytest.mark.parametrize("failpoint", COST_FAILPOINTS)
 async def test_ledger_survives_its_service(crash_stack, new_account, failpoint):
     """cost-service killed around a hold or a post: the job completes and is booked once."""
     account = await new_account()
-    await crash_stack.arm("cost-service", failpoint)
+    crash_stack.arm("cost-service", failpoint)
 
     accepted = await submit(account, until_accepted=True)
     await crash_stack.died("cost-service")
-    await crash_stack.disarm("cost-service")
+    await crash_stack.revive("cost-service")
     job = await account.finished_job(accepted["job_id"], seconds=30)
 
     assert job["state"] == "completed"
     entries = await crash_stack.settled_ledger_of(job["job_id"])
     assert [entry["kind"] for entry in entries] == ["post"]
     assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
-    await crash_stack.assert_clean(account)
+    await assert_nothing_held(account)
 
 
 @pytest.mark.parametrize("victim", ["compute-router", "gpu-worker"])
@@ -131,31 +131,54 @@ async def test_job_survives_its_executor(crash_stack, new_account, until, victim
 
     await until(running, seconds=10)
     await crash_stack.kill(victim)
-    await crash_stack.disarm(victim)
+    await crash_stack.revive(victim)
     jobs = [await account.finished_job(job["job_id"], seconds=40) for job in accepted]
 
     assert {job["state"] for job in jobs} == {"completed"}
     for job in jobs:
         entries = await crash_stack.settled_ledger_of(job["job_id"])
         assert [entry["kind"] for entry in entries] == ["post"]
-    await crash_stack.assert_clean(account)
+    await assert_nothing_held(account)
 
 
 async def test_frozen_job_service_can_not_bill(crash_stack, new_account, until):
-    """job-service stopped for longer than the lease: its late finish is refused (X-R2)."""
+    """A replica stopped for longer than its leases wakes up to find its finishes refused (X-R2)."""
     account = await new_account()
-    await crash_stack.arm("job-service", "before_finish", action="pause:5")
-    accepted = await submit(account, until_accepted=True)
+    await crash_stack.start("job-service", 1)
+    # Long enough at the end of each execution for the freeze to catch some of them there.
+    crash_stack.arm("job-service", "before_finish", action="pause:1")
+    accepted = [await submit(account, until_accepted=True) for _ in range(12)]
 
-    # The replica pauses inside the finish while its own reaper gives the job to a new attempt.
-    job = await account.finished_job(accepted["job_id"], seconds=40)
-    entries = await crash_stack.settled_ledger_of(job["job_id"])
+    async def running():
+        jobs = await account.jobs()
+        return sum(job["state"] == "running" for job in jobs) >= 4
 
-    assert job["state"] == "completed"
-    assert job["attempt"] >= 2
-    assert [entry["kind"] for entry in entries] == ["post"]
-    await crash_stack.disarm("job-service")
-    await crash_stack.assert_clean(account)
+    await until(running, seconds=20)
+    crash_stack.freeze("job-service")
+    try:
+        jobs = [await account.finished_job(job["job_id"], seconds=60) for job in accepted]
+    finally:
+        crash_stack.thaw("job-service")
+    assert {job["state"] for job in jobs} == {"completed"}
+    taken_over = [job for job in jobs if job["attempt"] > 1]
+    assert taken_over, "the freeze met no running work"
+
+    async def refused():
+        return crash_stack.logged("job-service", "job.attempt_discarded") >= 1
+
+    await until(refused, seconds=20)
+    crash_stack.disarm("job-service")
+    for job in jobs:
+        entries = await crash_stack.settled_ledger_of(job["job_id"])
+        assert [entry["kind"] for entry in entries] == ["post"]
+        after = await account.finished_job(job["job_id"])
+        assert (after["attempt"], after["completed_at"]) == (job["attempt"], job["completed_at"])
+    await assert_nothing_held(account)
+
+
+async def assert_nothing_held(account):
+    """Whatever was reserved for this account is settled."""
+    assert (await account.budget())["reserved_nanousd"] == 0
 
 
 async def submit(account, *, headers=None, until_accepted=False):
