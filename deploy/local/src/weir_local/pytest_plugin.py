@@ -22,13 +22,10 @@ import pytest
 from weir_local import databases
 from weir_local.blocking import run_blocking
 from weir_local.databases import ServiceRoles
+from weir_local.migrations import MigrationFailed
 from weir_local.throwaway import PostgresServer, RedisServer, as_role, at_database
 from weir_local.throwaway import postgres_server as running_postgres
 from weir_local.throwaway import redis_server as running_redis
-
-
-class MigrationFailed(Exception):
-    """`python -m <module> migrate` ended with an error."""
 
 
 @dataclass
