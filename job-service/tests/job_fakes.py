@@ -364,12 +364,12 @@ class FakeJobs:
 
 
 def _is_still(found, was):
-    return (found.state, found.admission, found.attempt, found.lease_token) == (
-        was.state,
-        was.admission,
-        was.attempt,
-        was.lease_token,
+    fence = (
+        found.lease_token == was.lease_token
+        if was.lease_token is not None
+        else found.lease_token is None and found.attempt == was.attempt
     )
+    return fence and (found.state, found.admission) == (was.state, was.admission)
 
 
 def _without_content(job):

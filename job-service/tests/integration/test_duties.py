@@ -131,7 +131,7 @@ class TestReap:
 
     async def test_renewal_and_reaper_never_both_win(self, world):
         """X-R2: the row's lock decides; who came second sees it."""
-        for _ in range(20):
+        for _ in range(10):
             job = await world.claimed()
             await world.store.lapse(job.id)
 
@@ -159,6 +159,21 @@ class TestReap:
         moved = await asyncio.gather(world.reap(), replace_reaper(world)())
         assert sum(moved) == 1
         assert (await world.store.stored(job.id)).lost_count == 1
+
+    async def test_frozen_replica_that_wakes_up_changes_nothing(self, world):
+        """X-R2: it finishes late, while the next attempt runs; its usage is discarded."""
+        first = await world.claimed()
+        await world.store.lapse(first.id)
+        await world.reap()
+        async with world.store() as work:
+            (second,) = await work.jobs.claim(1)
+
+        assert await world.execute(first, StopSignal()) is None
+        stored = await world.store.stored(first.id)
+        assert (stored.state, stored.lease_token) == (JobState.RUNNING, second.lease_token)
+        assert await world.store.settlements() == {}
+        assert (await world.execute(second, StopSignal())).state is JobState.COMPLETED
+        assert len(await world.store.settlements()) == 1
 
     async def test_waits_one_lease_after_the_database_was_away(self, world):
         """While it was away nobody could renew."""
@@ -195,7 +210,7 @@ class TestReap:
 class TestCancelRace:
     async def test_cancel_races_with_completion(self, world):
         """X-R23: one terminal state, post or void, never both, never neither."""
-        for _ in range(30):
+        for _ in range(10):
             job = await world.claimed()
             ended, _ = await asyncio.gather(
                 world.execute(job, StopSignal()),
@@ -210,7 +225,7 @@ class TestCancelRace:
             assert job.hold_id in await world.store.settlements()
 
     async def test_cancel_races_with_a_claim(self, world):
-        for _ in range(20):
+        for _ in range(10):
             job = await admitted(world.store, a_job())
 
             async def claim():
@@ -317,7 +332,7 @@ class TestReconcile:
 
     async def test_finish_and_reconciliation_settle_once(self, world):
         """Post or void: the job's lock and the hold's key decide."""
-        for _ in range(20):
+        for _ in range(8):
             job = await world.create(a_submission())
             await asyncio.gather(world.dispatch_all(), world.reconcile())
             await world.dispatch_all()

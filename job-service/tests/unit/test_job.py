@@ -414,5 +414,5 @@ class JobLife(RuleBasedStateMachine):
         assert (self.settled is not None) == self.job.state.is_final
 
 
-JobLife.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+JobLife.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestJobLife = JobLife.TestCase

@@ -270,9 +270,15 @@ def _is_still(was: Job) -> ColumnElement[bool]:
         jobs.c.job_id == was.id,
         jobs.c.state == was.state.value,
         jobs.c.admission == was.admission,
-        jobs.c.attempt == was.attempt,
-        jobs.c.lease_token.is_not_distinct_from(was.lease_token),
+        _fence(was),
     )
+
+
+def _fence(was: Job) -> ColumnElement[bool]:
+    """Tell one lease from the next: by its token; while nobody holds one, by the last attempt."""
+    if was.lease_token is not None:
+        return jobs.c.lease_token == was.lease_token
+    return and_(jobs.c.lease_token.is_(None), jobs.c.attempt == was.attempt)
 
 
 def _has_lapsed() -> ColumnElement[bool]:

@@ -42,9 +42,9 @@ class JobRepository(Protocol):
     async def save(self, was: Job, now: Job) -> Job | None:
         """Store what differs between `was` and `now`, and return `now` with its times.
 
-        Return `None`, and change nothing, where the stored job's state, admission, attempt or
-        lease token is no longer that of `was`. A new lease token gets a fresh lease. What a
-        renewal or a cancel request wrote in between stays.
+        Return `None`, and change nothing, where the stored job's state, admission or lease token
+        (without one, its attempt) is no longer that of `was`. A new lease token gets a fresh
+        lease. What a renewal or a cancel request wrote in between stays.
         """
         ...
 

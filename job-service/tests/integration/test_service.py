@@ -1,0 +1,370 @@
+"""The whole service in this process: real Postgres, Valkey and gRPC around it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from job_fakes import until
+from stand_ins import standing_in
+from weir.job.v1 import job_service_pb2 as pb
+from weir.job.v1 import job_service_pb2_grpc as pb_grpc
+
+from job_service.bootstrap import job_service
+from job_service.settings import Settings
+from service_kit.errors import ErrorCode, ServiceError
+from service_kit.grpc_client import open_channel
+from service_kit.grpc_errors import rpc_errors
+from service_kit.metrics import new_registry
+from service_kit.testing.pki import make_test_pki
+from service_kit.testing.tokens import TestIssuer
+
+SERVICES = ("gateway", "auth-service", "job-service", "cost-service", "compute-router")
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    return make_test_pki(tmp_path_factory.mktemp("pki"), SERVICES)
+
+
+@pytest.fixture
+def issuer():
+    return TestIssuer()
+
+
+@pytest.fixture
+async def others(pki, issuer):
+    async with standing_in(pki, issuer) as found:
+        yield found
+
+
+@pytest.fixture
+def settings(others, pki, postgres_store, job_database, redis_url):
+    """Settings for a service of which nothing was seen yet; its tables are empty."""
+
+    def make(**changes):
+        values = {
+            "environment": "test",
+            "database_url": job_database[0],
+            "redis_url": redis_url,
+            "auth_service_addresses": others.addresses["auth-service"],
+            "cost_service_addresses": others.addresses["cost-service"],
+            "compute_router_addresses": others.addresses["compute-router"],
+            "tls_ca_file": pki["job-service"].ca_file,
+            "tls_cert_file": pki["job-service"].cert_file,
+            "tls_key_file": pki["job-service"].key_file,
+            "lease_seconds": 2,
+            "lease_renew_seconds": 0.3,
+            "poll_seconds": 0.1,
+            "retry_backoff_seconds": 0.1,
+            "target_refresh_seconds": 0.2,
+            "drain_seconds": 2,
+        }
+        return Settings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def service(settings, pki, issuer):
+    """Open the service and give a client of it, as the gateway calls it for user-1."""
+
+    @asynccontextmanager
+    async def opened(**changes):
+        async with job_service(settings(**changes)) as port:
+            address = f"127.0.0.1:{port}"
+            async with client_of(address, pki["gateway"], issuer) as client:
+                await until(lambda: answers(client))
+                yield client
+
+    return opened
+
+
+async def answers(client):
+    """Tell whether tokens are verified, and prices and targets known."""
+    try:
+        events = await client.run("warm up")
+    except ServiceError:
+        return False
+    return events[-1].finished.job.state == pb.JOB_STATE_COMPLETED
+
+
+class Client:
+    def __init__(self, stub, issuer, user="user-1"):
+        self.stub, self.issuer, self.user = stub, issuer, user
+
+    @property
+    def metadata(self):
+        return (("authorization", f"Bearer {self.issuer.person_token(self.user)}"),)
+
+    async def create(self, prompt, **changes):
+        with rpc_errors():
+            response = await self.stub.CreateJob(
+                pb.CreateJobRequest(
+                    specification=specification("generation_v2", prompt), **changes
+                ),
+                metadata=self.metadata,
+            )
+        return response.job
+
+    def start(self, prompt, **changes):
+        return self.stub.RunJob(
+            pb.RunJobRequest(specification=specification("chat_completion", prompt), **changes),
+            metadata=self.metadata,
+            timeout=30,
+        )
+
+    async def run(self, prompt, **changes):
+        with rpc_errors():
+            return [event async for event in self.start(prompt, **changes)]
+
+    async def get(self, job_id):
+        with rpc_errors():
+            response = await self.stub.GetJob(
+                pb.GetJobRequest(job_id=job_id), metadata=self.metadata
+            )
+        return response.job
+
+    async def list(self, **changes):
+        with rpc_errors():
+            return await self.stub.ListJobs(pb.ListJobsRequest(**changes), metadata=self.metadata)
+
+    async def reaches(self, job_id, state, seconds=10.0):
+        async def there():
+            job = await self.get(job_id)
+            return job if job.state == state else None
+
+        return await until(there, seconds)
+
+
+def specification(type_, prompt):
+    return pb.JobSpecification(
+        type=type_, model="smol", messages=[{"role": "user", "content": prompt}]
+    )
+
+
+@asynccontextmanager
+async def client_of(address, tls, issuer, user="user-1"):
+    channel = open_channel(
+        address, service="job-service", tls=tls, registry=new_registry("gateway")
+    )
+    async with channel:
+        yield Client(pb_grpc.JobServiceStub(channel), issuer, user)
+
+
+def hold_of(job):
+    return f"{job.job_id}:1"
+
+
+class TestInteractive:
+    async def test_answer_streams_and_is_charged(self, service, others):
+        async with service() as client:
+            events = await client.run("one two three")
+            assert [event.WhichOneof("event") for event in events] == [
+                "admitted",
+                "decision",
+                "started",
+                *["delta"] * 3,
+                "finished",
+            ]
+            job = events[-1].finished.job
+            assert (job.state, job.result_text) == (pb.JOB_STATE_COMPLETED, "onetwothree")
+            assert job.actual_cost_nanousd == 23 * 10**6
+            assert job.usage_source == pb.USAGE_SOURCE_REPORTED
+            await until(lambda: hold_of(job) in others.cost.settled)
+            assert others.cost.settled[hold_of(job)] == ("post", 23 * 10**6)
+            outcome = others.cost.outcomes[hold_of(job)]
+            assert (outcome.job_state, outcome.target, outcome.period) == (
+                "completed",
+                "local",
+                "2026-09",
+            )
+
+    async def test_caller_who_leaves_stops_the_engine_and_pays(self, service, others):
+        """X-P8, X-R7: cancelled, charged as counted, nothing left running."""
+        async with service() as client:
+            call = client.start("endless")
+            async for event in call:
+                if event.WhichOneof("event") == "admitted":
+                    job_id = event.admitted.job_id
+                if event.WhichOneof("event") == "delta":
+                    break
+            call.cancel()
+            job = await client.reaches(job_id, pb.JOB_STATE_CANCELLED)
+            assert job.usage_source == pb.USAGE_SOURCE_COUNTED
+            assert job.usage.tokens_output > 0
+            await until(lambda: hold_of(job) in others.cost.settled)
+            assert others.cost.settled[hold_of(job)] == ("post", job.actual_cost_nanousd)
+            await until(lambda: others.router.running["endless"] == 0)
+            assert others.router.stopped["endless"] == 1
+
+    async def test_paid_target_waits_for_go(self, service, others):
+        async with service() as client:
+            events = await client.run("paid")
+            assert events[-1].finished.job.state == pb.JOB_STATE_COMPLETED
+            assert others.router.gone == ["c1"]
+
+    async def test_failure_midway_is_told_after_it_was_charged(self, service, others):
+        async with service() as client:
+            with pytest.raises(ServiceError) as caught:
+                await client.run("broken")
+            assert caught.value.reason == "EXECUTION_FAILED"
+            job = await client.get(caught.value.metadata["job_id"])
+            assert (job.state, job.usage.tokens_output) == (pb.JOB_STATE_FAILED, 1)
+            assert job.actual_cost_nanousd > 0
+
+    async def test_no_capacity_is_unavailable(self, service, others):
+        async with service() as client:
+            with pytest.raises(ServiceError) as caught:
+                await client.run("full")
+            assert (caught.value.reason, caught.value.code) == (
+                "NO_CAPACITY",
+                ErrorCode.UNAVAILABLE,
+            )
+
+    async def test_refused_budget_is_told(self, service, others):
+        async with service() as client:
+            others.cost.budget = 0
+            with pytest.raises(ServiceError) as caught:
+                await client.run("hello", request_id="k1")
+            assert (caught.value.reason, caught.value.code) == (
+                "BUDGET_EXCEEDED",
+                ErrorCode.RESOURCE_EXHAUSTED,
+            )
+
+
+class TestQueued:
+    async def test_job_is_run_and_charged(self, service, others):
+        async with service() as client:
+            created = await client.create("one two")
+            assert created.state == pb.JOB_STATE_PENDING
+            job = await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
+            assert (job.result_text, job.attempt) == ("onetwo", 1)
+            await until(lambda: hold_of(job) in others.cost.settled)
+
+    async def test_ledger_away_for_a_while(self, service, others):
+        """Accepted, and admitted when the ledger is back."""
+        async with service() as client:
+            others.cost.is_away = True
+            created = await client.create("one two")
+            assert created.state == pb.JOB_STATE_PENDING
+            await asyncio.sleep(0.5)
+            others.cost.is_away = False
+            job = await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED, 20)
+            await until(lambda: hold_of(job) in others.cost.settled)
+            assert others.cost.times["post"] >= 1
+
+    async def test_blocked_until_the_budget_is_raised(self, service, others):
+        async with service() as client:
+            others.cost.budget = 0
+            created = await client.create("one two")
+            assert created.state == pb.JOB_STATE_BLOCKED
+            assert created.failure_reason == "BUDGET_EXCEEDED"
+            others.cost.budget = 10**18
+            await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
+
+    async def test_failing_job_ends_as_a_dead_letter(self, service, others):
+        async with service() as client:
+            created = await client.create("broken", max_retries=1)
+            job = await client.reaches(created.job_id, pb.JOB_STATE_DEAD_LETTER)
+            assert (job.attempt, job.retry_count) == (2, 1)
+            await until(lambda: others.cost.settled.get(hold_of(job)) == ("void", 0))
+
+    async def test_router_without_capacity_keeps_it_waiting(self, service, others):
+        """X-P15: it waits with its hold."""
+        async with service() as client:
+            created = await client.create("full")
+            await until(lambda: len(others.router.executions) >= 3)
+            job = await client.get(created.job_id)
+            assert job.state in (pb.JOB_STATE_PENDING, pb.JOB_STATE_RUNNING)
+            assert job.retry_count == 0
+            assert hold_of(job) not in others.cost.settled
+
+    async def test_hold_without_a_job_is_voided(self, service, others):
+        async with service(reconcile_seconds=0.2):
+            others.cost.holds["j9:1"] = None
+            await until(lambda: others.cost.settled.get("j9:1") == ("void", 0))
+
+
+class TestShutdown:
+    async def test_running_jobs_finish(self, service, settings, others, postgres_store):
+        """SIGTERM lets what runs come to its end."""
+        async with service() as client:
+            created = await client.create("long")
+            await until(lambda: others.router.running["long"] == 1)
+        stored = await postgres_store.stored(created.job_id)
+        assert (stored.state, stored.attempt) == ("completed", 1)
+
+    async def test_what_can_not_finish_is_handed_back(self, service, others, postgres_store):
+        """X-R19: at once, without waiting for its lease, and without a strike."""
+        async with service(drain_seconds=0.5) as client:
+            created = await client.create("endless")
+            await until(lambda: others.router.running["endless"] == 1)
+        stored = await postgres_store.stored(created.job_id)
+        assert (stored.state, stored.lost_count) == ("pending", 0)
+        await until(lambda: others.router.running["endless"] == 0)
+
+    async def test_next_replica_goes_on(self, service, others):
+        async with service(drain_seconds=0.2) as client:
+            others.cost.is_away = True
+            created = await client.create("one two")
+        others.cost.is_away = False
+        async with service() as client:
+            await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED, 20)
+
+
+class TestDoors:
+    async def test_only_the_gateway_may_call(self, service, pki, issuer, settings, others):
+        async with job_service(settings()) as port:
+            address = f"127.0.0.1:{port}"
+            async with client_of(address, pki["cost-service"], issuer) as client:
+                with pytest.raises(ServiceError) as caught:
+                    await client.get("j1")
+        assert caught.value.reason == "CALLER_NOT_ALLOWED"
+
+    async def test_foreign_job_looks_absent(self, service, pki, issuer, others):
+        """X-Z1: another tenant's job can't be told from one that never was."""
+        async with service() as client:
+            created = await client.create("one")
+            stranger = Client(client.stub, issuer, "user-2")
+            errors = []
+            for job_id in (created.job_id, "01a20105-0000-7000-8000-000000000000"):
+                with pytest.raises(ServiceError) as caught:
+                    await stranger.get(job_id)
+                errors.append((caught.value.code, caught.value.reason))
+            assert errors == [(ErrorCode.NOT_FOUND, "JOB_NOT_FOUND")] * 2
+            assert (await stranger.list()).jobs == []
+
+    async def test_key_without_the_scope_is_refused(self, service, issuer):
+        async with service() as client:
+            token = issuer.key_token(project_id="project-1", scope="read")
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                await client.stub.CreateJob(
+                    pb.CreateJobRequest(specification=specification("generation_v2", "x")),
+                    metadata=(("authorization", f"Bearer {token}"),),
+                )
+            assert caught.value.reason == "PERMISSION_DENIED"
+
+    async def test_without_a_token_nothing_works(self, service):
+        async with service() as client:
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                await client.stub.GetJob(pb.GetJobRequest(job_id="j1"))
+            assert caught.value.code is ErrorCode.UNAUTHENTICATED
+
+    async def test_pages(self, service):
+        async with service() as client:
+            made = [(await client.create("one")).job_id for _ in range(5)]
+            seen, token = [], ""
+            while True:
+                page = await client.list(page_size=2, page_token=token)
+                seen += [job.job_id for job in page.jobs if job.type == "generation_v2"]
+                assert all(not job.result_text for job in page.jobs)
+                token = page.next_page_token
+                if not token:
+                    break
+            assert seen == sorted(made, reverse=True)
+
+    async def test_redis_away_is_no_trouble(self, service, others):
+        """X-R14: hints are lost, polls find the work."""
+        async with service(redis_url="redis://:none@127.0.0.1:1/0") as client:
+            created = await client.create("one two")
+            await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
