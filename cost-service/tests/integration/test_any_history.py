@@ -162,7 +162,7 @@ def test_any_history(migrated_database, kept_database):
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

@@ -100,48 +100,49 @@ def post(hold_id):
     )
 
 
-@pytest.mark.parametrize("place", ["before_hold_commit", "after_hold_commit"])
-async def test_killed_around_a_hold(money, database, pki, place):
-    """The hold asked for again is the one hold, whether or not the first had been committed."""
-    async with running_service(database, pki, f"{place}=kill:3") as service:
-        for number in range(2):
-            await service.call("PlaceHold", hold(f"j{number}:1"))
-        with pytest.raises(ServiceError) as lost:
-            await service.call("PlaceHold", hold("j2:1"))
-        assert lost.value.code is ErrorCode.UNAVAILABLE
-        assert await service.process.wait() == -signal.SIGKILL
+async def killed_by(service, method, request):
+    """Call, and expect the service to be gone before it answers."""
+    with pytest.raises(ServiceError) as lost:
+        await service.call(method, request)
+    assert lost.value.code is ErrorCode.UNAVAILABLE
+    assert await service.process.wait() == -signal.SIGKILL
+
+
+async def test_killed_around_every_commit(money, database, pki):
+    """What is asked for again is done once, whether or not it had been committed before the kill.
+
+    Each start is killed at the next place, and repeats what the one before it was asked.
+    """
+    async with running_service(database, pki, "before_hold_commit=kill:2") as service:
+        await service.call("PlaceHold", hold("j1:1"))
+        await killed_by(service, "PlaceHold", hold("j2:1"))
+        assert (await money.budget())[1:] == (100, 0)
+
+    async with running_service(database, pki, "after_hold_commit=kill:2") as service:
+        await service.call("PlaceHold", hold("j2:1"))
+        await killed_by(service, "PlaceHold", hold("j3:1"))
+        assert (await money.budget())[1:] == (300, 0)
+
+    async with running_service(database, pki, "before_post_commit=kill:2") as service:
+        again = await service.call("PlaceHold", hold("j3:1"))
+        assert again.hold.state == pb.HOLD_STATE_HELD
+        assert (await service.call("PostHold", post("j1:1"))).booked
+        await killed_by(service, "PostHold", post("j2:1"))
+        assert (await money.budget())[1:] == (200, 60)
+
+    async with running_service(database, pki, "after_post_commit=kill:2") as service:
+        assert (await service.call("PostHold", post("j2:1"))).booked
+        await killed_by(service, "PostHold", post("j3:1"))
+        assert (await money.budget())[1:] == (0, 180)
+
     async with running_service(database, pki) as service:
-        again = await service.call("PlaceHold", hold("j2:1"))
-
-    assert again.hold.state == pb.HOLD_STATE_HELD
-    assert (await money.budget())[1:] == (300, 0)
-    await check_books(database)
-
-
-@pytest.mark.parametrize("place", ["before_post_commit", "after_post_commit"])
-async def test_killed_around_a_post(money, database, pki, place):
-    """A post sent again is booked once, whether or not the first had been committed."""
-    async with running_service(database, pki, f"{place}=kill:2") as service:
-        for number in range(2):
-            await service.call("PlaceHold", hold(f"j{number}:1"))
-        assert (await service.call("PostHold", post("j0:1"))).booked
-        with pytest.raises(ServiceError) as lost:
-            await service.call("PostHold", post("j1:1"))
-        assert lost.value.code is ErrorCode.UNAVAILABLE
-        assert await service.process.wait() == -signal.SIGKILL
-    async with running_service(database, pki) as service:
-        again = await service.call("PostHold", post("j1:1"))
-
-    assert again.booked == (place == "before_post_commit")
-    assert (await money.budget())[1:] == (0, 120)
-    assert await money.value("SELECT count(*) FROM ledger") == 2
-    await check_books(database)
-
-
-async def test_stopped_gently(database, pki):
-    """SIGTERM ends the service by itself, with success."""
-    async with running_service(database, pki) as service:
-        await service.call("PlaceHold", hold("j0:1"))
+        assert not (await service.call("PostHold", post("j3:1"))).booked
+        with pytest.raises(ServiceError) as settled:
+            await service.call("PlaceHold", hold("j3:1"))
+        assert settled.value.reason == "HOLD_SETTLED"
         os.kill(service.process.pid, signal.SIGTERM)
-
         assert await asyncio.wait_for(service.process.wait(), 60) == 0
+
+    assert (await money.budget())[1:] == (0, 180)
+    assert await money.value("SELECT count(*) FROM ledger") == 3
+    await check_books(database)
