@@ -37,7 +37,7 @@ class _BudgetStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetSt
     """100 % and more."""
 
 class BudgetStatus(_BudgetStatus, metaclass=_BudgetStatusEnumTypeWrapper):
-    """By the share of the cap that is reserved or posted."""
+    """By the share of the cap that is posted."""
 
 BUDGET_STATUS_UNSPECIFIED: BudgetStatus.ValueType  # 0
 BUDGET_STATUS_NO_BUDGET_SET: BudgetStatus.ValueType  # 1
