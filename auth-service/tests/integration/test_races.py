@@ -3,13 +3,29 @@
 import asyncio
 import random
 
+import pytest
+
 from auth_service.domain.denial import DenialKind, deny
 from auth_service.domain.errors import CredentialsRefused, EmailTaken, RefreshTokenReused
 from auth_service.domain.password_policy import PasswordPolicy
 from auth_service.usecases.bootstrap_administrator import BootstrapAdministrator
 from auth_service.usecases.create_api_key import NewApiKey
+from service_kit.testing.clock import FixedClock
 
 WRITERS = 40
+
+
+class TickingClock(FixedClock):
+    """No two readings are alike, so that two rotations can't make the same token."""
+
+    def now(self):
+        self.advance(0.001)
+        return super().now()
+
+
+@pytest.fixture
+def clock():
+    return TickingClock()
 
 
 async def test_one_hundred_refreshes_rotate_once(world, rows):
