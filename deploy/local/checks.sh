@@ -12,9 +12,10 @@ passed_tests=0
 failed_tests=0
 begun=$(date +%s)
 
-# The count that pytest's closing line gives for a word, or 0.
+# The count that pytest's closing line ("3 passed, 1 failed in 2.05s") gives for a word, or 0.
 count() {
-    found=$(tail -n 3 "$output" | grep -oE "[0-9]+ $1" | tail -n 1 | grep -oE '[0-9]+') || found=0
+    found=$(grep -E ' in [0-9.]+s' "$output" | tail -n 1 | grep -oE "[0-9]+ $1" | grep -oE '^[0-9]+') ||
+        found=0
     echo "$found"
 }
 
@@ -31,7 +32,7 @@ for target in "$@"; do
     passed_tests=$((passed_tests + passed))
     failed_tests=$((failed_tests + broken))
     tests=
-    [ "$((passed + broken))" -eq 0 ] || tests="$passed passed, $broken failed"
+    [ "$((passed + broken))" -eq 0 ] || tests="$passed tests passed, $broken failed"
     printf '  %-18s %-7s %4d s   %s\n' "$target" "$word" "$(($(date +%s) - start))" "$tests" >>"$table"
 done
 

@@ -14,7 +14,7 @@ usable() {
 }
 
 find_python() {
-    for candidate in ${PYTHON:-} python3.11 python3.12 python3 python; do
+    for candidate in "${PYTHON:-python3.11}" python3.11 python3.12 python3 python; do
         path=$(command -v "$candidate" 2>/dev/null) || continue
         usable "$path" || continue
         found_without_venv=$path

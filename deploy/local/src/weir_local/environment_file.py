@@ -1,4 +1,7 @@
-"""Reads settings from a `.env` file: `NAME=value` lines, `#` comments, optional quotes."""
+"""Reads settings from a `.env` file: `NAME=value` lines, `#` comments, optional quotes.
+
+A name without a value, as `.env.example` has them, says nothing.
+"""
 
 from pathlib import Path
 
@@ -15,7 +18,8 @@ def read_environment_file(file: Path) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip().isidentifier():
             raise ValueError(f"{file}:{number} is not NAME=value.")
-        settings[name.strip()] = _unquoted(value.strip())
+        if unquoted := _unquoted(value.strip()):
+            settings[name.strip()] = unquoted
     return settings
 
 
