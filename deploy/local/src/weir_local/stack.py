@@ -59,7 +59,7 @@ class Stack:
     """The gateway's port; None for the one it had, else 8000 (not in tests), else any other."""
     stop_with_launcher: bool = False
     """Whether everything ends with this Python process, however that ends."""
-    seconds_to_start: float = 90.0
+    seconds_to_start: float = 120.0
 
     def __post_init__(self) -> None:
         self.home = self.home.absolute()
