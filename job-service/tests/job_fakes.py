@@ -677,7 +677,7 @@ class World:
             _seen_at=self.clock.monotonic(),
         )
         self.unblock = UnblockJobs(self.store, self.admit)
-        self.relay = RelaySettlements(self.store, self.ledger, self.metrics)
+        self.relay = RelaySettlements(self.store, self.ledger, self.metrics, LEASE_SECONDS)
         self.reconcile = ReconcileHolds(
             self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60
         )

@@ -196,7 +196,7 @@ def _assemble(
             ),
         ),
         unblock=UnblockJobs(work, admit),
-        relay=RelaySettlements(work, ledger, job_metrics),
+        relay=RelaySettlements(work, ledger, job_metrics, settings.lease_seconds),
         reconcile=ReconcileHolds(
             work, ledger, hints, job_metrics, settings.reconcile_min_age_seconds
         ),

@@ -18,9 +18,6 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 50
 AT_ONCE: Final = 16
-# Longer than a batch takes, so that another replica does not send it as well; if it does, the
-# ledger books once.
-CLAIM_SECONDS: Final = 15.0
 AWAY_SECONDS: Final = 1.0
 MAX_BACKOFF_SECONDS: Final = 300.0
 _AWAY: Final = frozenset(
@@ -30,18 +27,24 @@ _AWAY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RelaySettlements:
-    """One round: send what is due, at least once each."""
+    """One round: send what is due, at least once each.
+
+    Args:
+        claim_seconds: How long a batch is kept from other replicas. If it takes longer, or its
+            relay is killed, another one sends it as well, and the ledger books once.
+    """
 
     unit_of_work: UnitOfWorkFactory
     ledger: Ledger
     metrics: JobMetrics
+    claim_seconds: float
 
     async def __call__(self) -> int:
         """Return how many settlements were sent."""
         sent = 0
         while True:
             async with self.unit_of_work() as work:
-                batch = await work.settlements.claim(BATCH, CLAIM_SECONDS)
+                batch = await work.settlements.claim(BATCH, self.claim_seconds)
             if not batch:
                 return sent
             gate = asyncio.Semaphore(AT_ONCE)
