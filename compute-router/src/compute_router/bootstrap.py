@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -67,11 +68,17 @@ async def compute_router(settings: Settings) -> AsyncIterator[Ports]:
     """Open everything the service needs; close it in the opposite order."""
     async with AsyncExitStack() as stack:
         registry = new_registry(SERVICE)
+        checks, listening = ReadinessChecks(), asyncio.Event()
+
+        async def is_listening() -> bool:
+            return listening.is_set()
+
         # Neither Redis nor cost-service is checked: without them this router serves the
         # workers it knows, at an estimate of 0. `router_registry_away` tells of Redis.
+        checks.add("grpc", is_listening)
         http_port = await stack.enter_async_context(
             serving_side_http(
-                settings.http_address, service=SERVICE, checks=ReadinessChecks(), registry=registry
+                settings.http_address, service=SERVICE, checks=checks, registry=registry
             )
         )
         redis = open_redis(settings.redis_url)
@@ -108,6 +115,8 @@ async def compute_router(settings: Settings) -> AsyncIterator[Ports]:
                 registry=registry,
             )
         )
+        listening.set()
+        await checks.run_all()
         log.info("service.listening", grpc_port=grpc_port, http_port=http_port)
         yield Ports(grpc_port, http_port)
 

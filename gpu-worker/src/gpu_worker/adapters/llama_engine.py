@@ -75,8 +75,9 @@ class LlamaEngine:
             await work
         finally:
             chunks.stop()
-            # The slot is free only once the engine has let go of the prompt.
-            await asyncio.wait([work])
+            # The slot is free only once the engine has let go of the prompt. What it says
+            # about a prompt that nobody waits for any more is of no use.
+            await asyncio.gather(work, return_exceptions=True)
         if chunks.error is not None:
             raise EngineFailed from chunks.error
         if not reader.ended:
