@@ -198,7 +198,7 @@ def _assemble(
         unblock=UnblockJobs(work, admit),
         relay=RelaySettlements(work, ledger, job_metrics, settings.lease_seconds),
         reconcile=ReconcileHolds(
-            work, ledger, hints, job_metrics, settings.reconcile_min_age_seconds
+            work, ledger, hints, job_metrics, settings.reconcile_after_seconds
         ),
         measure=MeasureDepths(work, job_metrics),
     )
@@ -229,7 +229,9 @@ def _loops(settings: Settings, parts: _Parts, registry: CollectorRegistry) -> li
         PeriodicLoop("reap", poll, parts.reap, registry=registry),
         PeriodicLoop("unblock", poll, parts.unblock, registry=registry),
         PeriodicLoop("relay", poll, parts.relay, wake=hints.relay, registry=registry),
-        PeriodicLoop("reconcile", settings.reconcile_seconds, parts.reconcile, registry=registry),
+        PeriodicLoop(
+            "reconcile", settings.reconcile_after_seconds / 2, parts.reconcile, registry=registry
+        ),
         PeriodicLoop("depths", DEPTHS_SECONDS, parts.measure, registry=registry),
         PeriodicLoop(
             "publish-hints", PUBLISH_SECONDS, hints.publish, wake=hints.announce, registry=registry

@@ -49,10 +49,8 @@ class Settings(ServiceSettings):
     """How old the price book may get before it is fetched again."""
     target_refresh_seconds: Seconds = 2.0
     """How often the router's targets are listed."""
-    reconcile_seconds: Seconds = 30.0
-    """How often open holds are compared with jobs."""
-    reconcile_min_age_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
-    """Only holds that are open for longer than this are compared."""
+    reconcile_after_seconds: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    """Holds that are open for longer are compared with jobs, twice in that time."""
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:

@@ -280,7 +280,7 @@ class TestQueued:
             assert hold_of(job) not in others.cost.settled
 
     async def test_hold_without_a_job_is_voided(self, service, others):
-        async with service(reconcile_seconds=0.2):
+        async with service(reconcile_after_seconds=1):
             others.cost.holds["j9:1"] = None
             await until(lambda: others.cost.settled.get("j9:1") == ("void", 0))
 
