@@ -45,7 +45,8 @@ for_all = pytest_asyncio.fixture(scope="session", loop_scope="session")
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "gateway/tests/integration" in item.path.as_posix():
+        is_ours = "gateway/tests/integration" in item.path.as_posix()
+        if is_ours and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

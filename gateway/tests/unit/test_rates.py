@@ -52,3 +52,12 @@ async def test_memory_is_bounded():
         await rates.hit(LIMIT, str(number))
 
     assert len(rates._calls) == 10
+
+
+async def test_calls_allowed_elsewhere_count():
+    """What Redis allowed is known here when Redis goes away."""
+    rates = LocalRates(FixedClock())
+    for _ in range(5):
+        rates.note(LIMIT, "a")
+
+    assert not (await rates.hit(LIMIT, "a")).allowed

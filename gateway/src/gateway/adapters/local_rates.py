@@ -21,6 +21,21 @@ class LocalRates:
 
     async def hit(self, limit: RateLimit, identity: str) -> Verdict:
         now = self._clock.monotonic()
+        calls = self._window(limit, identity, now)
+        allowed = len(calls) < limit.per_minute
+        if allowed:
+            calls.append(now)
+        return Verdict(allowed, limit.per_minute - len(calls), calls[0] + WINDOW_SECONDS - now)
+
+    def note(self, limit: RateLimit, identity: str) -> None:
+        """Remember a call that was allowed elsewhere."""
+        now = self._clock.monotonic()
+        calls = self._window(limit, identity, now)
+        if len(calls) < limit.per_minute:
+            calls.append(now)
+
+    def _window(self, limit: RateLimit, identity: str, now: float) -> deque[float]:
+        """Return the times of the calls in the last minute, oldest first."""
         key = (limit.name, identity)
         calls = self._calls.setdefault(key, deque())
         self._calls.move_to_end(key)
@@ -28,7 +43,4 @@ class LocalRates:
             self._calls.popitem(last=False)
         while calls and calls[0] <= now - WINDOW_SECONDS:
             calls.popleft()
-        allowed = len(calls) < limit.per_minute
-        if allowed:
-            calls.append(now)
-        return Verdict(allowed, limit.per_minute - len(calls), calls[0] + WINDOW_SECONDS - now)
+        return calls

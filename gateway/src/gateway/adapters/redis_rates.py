@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.adapters.local_rates import LocalRates
 from gateway.domain.rate import RateLimit, Verdict
-from gateway.usecases.ports import RateLimiter
 from service_kit.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -30,13 +30,13 @@ class RedisRates:
 
     Args:
         redis: A client that gives bytes; its pool is used.
-        fallback: Counts while Redis is away.
+        fallback: Counts while Redis is away, knowing what was allowed here before.
         clock: Who tells the time.
         registry: Where calls that were counted by the fallback show.
     """
 
     def __init__(
-        self, redis: Redis, fallback: RateLimiter, clock: Clock, registry: CollectorRegistry
+        self, redis: Redis, fallback: LocalRates, clock: Clock, registry: CollectorRegistry
     ) -> None:
         storage = RedisStorage(
             # The connections are those of the pool below, wherever they go.
@@ -60,10 +60,14 @@ class RedisRates:
         if self._clock.monotonic() >= self._resting_until:
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
-                    return await self._hit(limit, identity)
+                    verdict = await self._hit(limit, identity)
             except (RedisError, OSError, TimeoutError) as error:
                 self._resting_until = self._clock.monotonic() + REST_SECONDS
                 log.warning("rates.redis_away", error=type(error).__name__)
+            else:
+                if verdict.allowed:
+                    self._fallback.note(limit, identity)
+                return verdict
         self._local.inc()
         return await self._fallback.hit(limit, identity)
 
