@@ -25,13 +25,16 @@ from weir.router.v1 import execution_service_pb2_grpc
 from weir.router.v1 import router_service_pb2 as router_pb
 from weir.worker.v1 import inference_service_pb2 as worker_pb
 
+from compute_router.adapters.redis_workers import RedisWorkers
 from compute_router.bootstrap import Ports, compute_router
+from compute_router.domain.worker import Worker
 from compute_router.settings import Settings
 from gpu_worker import settings as worker
 from gpu_worker.bootstrap import gpu_worker
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
 from service_kit.metrics import new_registry
+from service_kit.redis_client import open_redis
 from service_kit.testing.pki import make_test_pki
 from service_kit.tls import TlsFiles
 
@@ -192,6 +195,7 @@ class RunningRouter:
 
     ports: Ports
     pki: dict[str, TlsFiles]
+    redis_url: str
 
     @property
     def address(self) -> str:
@@ -204,6 +208,14 @@ class RunningRouter:
             tls=self.pki[caller],
             registry=new_registry(caller),
         )
+
+    async def workers(self) -> list[Worker]:
+        """Return the workers in the registry."""
+        redis = open_redis(self.redis_url)
+        try:
+            return [found.worker for found in await RedisWorkers(redis).list()]
+        finally:
+            await redis.aclose()
 
     async def metrics(self) -> str:
         async with httpx.AsyncClient() as client:
@@ -230,7 +242,7 @@ async def open_router(pki, redis_url) -> AsyncIterator[Callable]:
                 **settings,
             }
             ports = await stack.enter_async_context(compute_router(Settings(**values)))
-            return RunningRouter(ports, pki)
+            return RunningRouter(ports, pki, redis_url)
 
         yield start
 

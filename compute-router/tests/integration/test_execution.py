@@ -1,5 +1,7 @@
 """Execute against real workers: streams, cancels, falls back, and says what went wrong."""
 
+import signal
+
 import pytest
 from weir.worker.v1 import inference_service_pb2 as worker_pb
 
@@ -220,3 +222,25 @@ async def test_decisions_are_counted(execute, start_worker, router):
 
     assert 'routing_decisions_total{reason="complexity_below_threshold",target="local"} 1.0' in text
     assert 'routing_executions_total{outcome="stop",target="local"} 1.0' in text
+
+
+class TestFrozenWorker:
+    """A worker that is stopped (SIGSTOP) keeps its connection and says nothing."""
+
+    @pytest.fixture
+    def router_settings(self):
+        return {"worker_silence_seconds": 0.5}
+
+    async def test_silence_ends_the_attempt(self, execute, start_worker_process):
+        """The prompt is lost after the silence, not after minutes."""
+        worker = await start_worker_process(instant_tokens=1000, instant_token_delay_ms=20)
+        execution = await execute()
+        await execution.next("decision")
+        await execution.next("started")
+        worker.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(ServiceError) as caught:
+                await execution.rest()
+            assert caught.value.reason == "WORKER_LOST"
+        finally:
+            worker.process.send_signal(signal.SIGCONT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +19,8 @@ from service_kit.clock import Clock
 
 # How long a worker is believed to be there while nobody can renew it in the registry.
 GRACE_SECONDS: Final = 300.0
+# How long they are then given to come back to it.
+_RENEWAL_SECONDS: Final = 5.0
 # The registry's word about a beat that is known already differs by the time it travelled.
 _SAME_BEAT_SECONDS: Final = 0.2
 
@@ -57,8 +59,10 @@ class WorkerFleet:
 
     def read(self, stored: Iterable[StoredWorker]) -> None:
         """Take in what the registry holds. What it has lost stays until its lease is over."""
-        self.registry_away = False
         now = self._clock.monotonic()
+        if self.registry_away:
+            self._expect_renewals(now)
+        self.registry_away = False
         for found in stored:
             known = self._entries.get(found.worker.worker_id)
             expires_at = now + found.remaining.total_seconds()
@@ -67,6 +71,13 @@ class WorkerFleet:
         self._entries = {
             worker_id: entry for worker_id, entry in self._entries.items() if entry.expires_at > now
         }
+
+    def _expect_renewals(self, now: float) -> None:
+        """Let workers that outlived their lease stay until they have had time to renew it."""
+        for worker_id, entry in self._entries.items():
+            if now < entry.expires_at + GRACE_SECONDS:
+                expires_at = max(entry.expires_at, now + _RENEWAL_SECONDS)
+                self._entries[worker_id] = replace(entry, expires_at=expires_at)
 
     def workers(self) -> list[Worker]:
         """Return the workers that may get work."""

@@ -1,0 +1,199 @@
+"""Execution: decide, dispatch, fall back only while nothing ran."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from compute_router.domain.decision import RouteDecision
+from compute_router.domain.errors import (
+    ExecutionFailed,
+    GoNotGiven,
+    ModelNotServed,
+    NoCapacity,
+    PromptRefused,
+    WorkerLost,
+)
+from compute_router.domain.execution import Delta, Dispatching, Finished, Job, Released, Started
+from compute_router.domain.query import ChatMessage, RouteQuery
+from compute_router.usecases.decide_route import DecideRoute
+from compute_router.usecases.execute_job import ExecuteJob
+
+JOB = Job("j1", 2, RouteQuery("small", "secret words"), (ChatMessage("user", "secret words"),))
+
+
+class Go:
+    """Says go, refuses, or never answers."""
+
+    def __init__(self, answer="go") -> None:
+        self.answer = answer
+        self.asked = []
+
+    async def wait(self, client_task_id) -> None:
+        self.asked.append(client_task_id)
+        if self.answer == "never":
+            await asyncio.Event().wait()
+        if self.answer == "refuse":
+            raise GoNotGiven(client_task_id)
+
+
+@pytest.fixture
+def run(scale, measurements):
+    """A callable: targets, go -> the events, and the error that ended them, if any."""
+
+    async def execute(*targets, go=None, job=JOB):
+        execute_job = ExecuteJob(
+            DecideRoute(list(targets), scale, lambda: None), measurements, go_timeout_seconds=0.05
+        )
+        events, error = [], None
+        try:
+            async for event in execute_job(job, go or Go()):
+                events.append(event)
+        except Exception as caught:
+            error = caught
+        return events, error
+
+    return execute
+
+
+def kinds(events):
+    return [type(event) for event in events]
+
+
+async def test_free_target_runs_at_once(run, make_fake_target, measurements):
+    """No Dispatching, no Go: the decision and the answer."""
+    target, go = make_fake_target(), Go()
+
+    events, error = await run(target, go=go)
+
+    assert error is None
+    assert kinds(events) == [RouteDecision, Started, Delta, Finished]
+    assert go.asked == []
+    assert target.tasks[0].client_task_id == "j1-2-1"
+    assert measurements.decisions == [("local", "complexity_below_threshold")]
+    assert measurements.executions == [("local", "stop")]
+
+
+async def test_paid_target_waits_for_go(run, make_fake_target):
+    """Dispatching names the task; what comes after Go is the same."""
+    target, go = make_fake_target(paid=True), Go()
+
+    events, error = await run(target, go=go)
+
+    assert error is None
+    assert kinds(events) == [RouteDecision, Dispatching, Started, Delta, Finished]
+    assert events[1] == Dispatching("local", "j1-2-1")
+    assert go.asked == ["j1-2-1"]
+
+
+@pytest.mark.parametrize("answer", ["never", "refuse"])
+async def test_without_go_nothing_runs(run, make_fake_target, measurements, answer):
+    """The dispatch is released, and no other target is tried."""
+    first, second = make_fake_target(paid=True), make_fake_target("other", paid=True)
+
+    events, error = await run(first, second, go=Go(answer))
+
+    assert isinstance(error, GoNotGiven)
+    assert kinds(events) == [RouteDecision, Dispatching, Released]
+    assert first.tasks == second.tasks == []
+    assert measurements.executions == [("local", "released")]
+
+
+async def test_target_that_ran_nothing_is_followed_by_the_next(run, make_fake_target):
+    """Released, then another Dispatching with its own task id."""
+    first, second = make_fake_target(paid=True), make_fake_target("other", paid=True)
+    first.events = [NoCapacity("small")]
+    go = Go()
+
+    events, error = await run(first, second, go=go)
+
+    assert error is None
+    assert kinds(events) == [
+        RouteDecision,
+        Dispatching,
+        Released,
+        Dispatching,
+        Started,
+        Delta,
+        Finished,
+    ]
+    assert events[2] == Released("local", "j1-2-1", "NO_CAPACITY")
+    assert go.asked == ["j1-2-1", "j1-2-2"]
+
+
+async def test_last_refusal_is_the_answer(run, make_fake_target):
+    """When nobody took it, the caller learns why the last one did not."""
+    first, second = make_fake_target(), make_fake_target("other")
+    first.events = [NoCapacity("small")]
+    second.events = [PromptRefused("PROMPT_TOO_LONG", "Too long.", {"tokens": "9"})]
+
+    events, error = await run(first, second)
+
+    assert kinds(events) == [RouteDecision]
+    assert (error.reason, error.metadata) == ("PROMPT_TOO_LONG", {"tokens": "9"})
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (WorkerLost("w1"), "lost"),
+        (ExecutionFailed("local", "ENGINE_FAILED"), "failed"),
+        (RuntimeError("bug"), "failed"),
+    ],
+)
+async def test_target_that_may_have_run_is_not_followed(
+    run, make_fake_target, measurements, failure, outcome
+):
+    """No second target, no Released: somebody may be paid already."""
+    first, second = make_fake_target(paid=True), make_fake_target("other", paid=True)
+    first.events = [failure]
+
+    events, error = await run(first, second)
+
+    assert error is failure
+    assert kinds(events) == [RouteDecision, Dispatching]
+    assert second.tasks == []
+    assert measurements.executions == [("local", outcome)]
+
+
+async def test_closing_stops_the_target(scale, measurements, make_fake_target):
+    """A caller that leaves closes the target's stream, wherever it is."""
+    target = make_fake_target()
+    execute_job = ExecuteJob(DecideRoute([target], scale, lambda: None), measurements, 1)
+    events = execute_job(JOB, Go())
+    while not isinstance(await anext(events), Delta):
+        pass
+
+    await events.aclose()
+
+    assert target.closed == 1
+    assert measurements.executions == [("local", "cancelled")]
+
+
+async def test_undecidable_job_reaches_no_target(run, make_fake_target, measurements):
+    """An unknown model is said at once."""
+    target = make_fake_target()
+
+    events, error = await run(target, job=replace(JOB, query=RouteQuery("large", "x")))
+
+    assert isinstance(error, ModelNotServed)
+    assert events == target.tasks == measurements.decisions == []
+
+
+async def test_auto_gives_the_target_its_own_model(run, make_fake_target):
+    """`auto` never reaches a target."""
+    target = make_fake_target()
+
+    await run(target, job=replace(JOB, query=RouteQuery("auto", "x")))
+
+    assert target.tasks[0].model == "small"
+
+
+async def test_log_holds_no_words(run, make_fake_target):
+    """The decision is logged without the prompt."""
+    with capture_logs() as logs:
+        await run(make_fake_target())
+
+    assert [entry["event"] for entry in logs] == ["route.decided"]
+    assert "secret" not in str(logs)
