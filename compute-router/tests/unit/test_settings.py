@@ -1,0 +1,64 @@
+"""Settings: documented, and refused where they are unsafe."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from compute_router.settings import Settings
+from service_kit.settings import environment_variables
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def values(tmp_path):
+    """What has to be given."""
+    file = tmp_path / "x.pem"
+    file.touch()
+    return {
+        "redis_url": "redis://:a-long-password@127.0.0.1:6379/0",
+        "tls_ca_file": file,
+        "tls_cert_file": file,
+        "tls_key_file": file,
+    }
+
+
+def test_every_variable_is_documented():
+    """The README names each variable, and every one has a description."""
+    text = README.read_text()
+    for variable in environment_variables(Settings):
+        assert f"`{variable.name}`" in text
+        assert variable.description
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"local_target_paid": True},
+        {"local_target_paid": True, "environment": "production"},
+        {"complexity_threshold": -1},
+        {"worker_lease_seconds": 0},
+        {"go_timeout_seconds": 0},
+        {"workers_tried": 0},
+        {"redis_url": "http://127.0.0.1"},
+        {"cost_service_addresses": "nowhere"},
+    ],
+)
+def test_unsafe_values_are_refused(values, changes):
+    """A router that could not work, or should not, does not start."""
+    with pytest.raises(ValidationError):
+        Settings(**{**values, **changes})
+
+
+def test_paid_local_target_is_for_tests(values):
+    """With ENVIRONMENT=test, and only then."""
+    assert Settings(**values, local_target_paid=True, environment="test").local_target_paid
+
+
+def test_keywords_are_a_list(values, monkeypatch):
+    """Words separated by commas; none is a choice too."""
+    monkeypatch.setenv("COMPLEXITY_KEYWORDS", "in depth, thorough ,")
+
+    assert Settings(**values).complexity_keywords == ("in depth", "thorough")
+    assert Settings(**values, complexity_keywords="").complexity_keywords == ()
