@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
-import time
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,6 +16,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from service_kit import request_context
+from service_kit.grpc_call import ObservedCall, Outcome
 from service_kit.grpc_server import MAX_MESSAGE_BYTES
 from service_kit.metrics import GrpcMetrics, kit_metrics
 from service_kit.tls import TlsFiles
@@ -164,13 +164,8 @@ class _Channel(grpc.aio.Channel):
         names = {name for name, _ in kept}
         return kept + tuple(item for item in added if item[0] not in names)
 
-    def watch(self, method: str, call: grpc.aio.Call) -> None:
-        started = time.perf_counter()
-
-        def finished(done: grpc.aio.Call) -> None:
-            self._metrics.finished(method, _code_of(done), time.perf_counter() - started)
-
-        call.add_done_callback(finished)
+    def outcome_of(self, method: str) -> Outcome:
+        return Outcome(self._metrics, method)
 
     async def close(self, grace: float | None = None) -> None:
         await self._inner.close(grace)
@@ -218,17 +213,4 @@ class _Callable:
             metadata=self._channel.metadata_for(metadata),
             **kwargs,
         )
-        self._channel.watch(self._method, call)
-        return call
-
-
-def _code_of(done: grpc.aio.Call) -> str:
-    """Return the outcome of a call that is over: its coroutine ends without waiting."""
-    pending = done.code()
-    try:
-        pending.send(None)
-    except StopIteration as stop:
-        code: grpc.StatusCode = stop.value
-        return code.name
-    pending.close()
-    return "UNKNOWN"
+        return ObservedCall(call, self._channel.outcome_of(self._method))

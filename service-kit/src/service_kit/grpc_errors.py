@@ -6,7 +6,7 @@ The wire form is the standard one: `google.rpc.Status` with `ErrorInfo`, and
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Final, NoReturn
@@ -22,6 +22,10 @@ from service_kit.grpc_wrapping import Context, WrappingInterceptor
 
 log = structlog.get_logger(__name__)
 
+# Percent-encoded in one trailer and base64 in the other, both still fit.
+MAX_MESSAGE_CHARACTERS: Final = 300
+MAX_METADATA_BYTES: Final = 2000
+
 # What gRPC itself says names addresses and internals; callers get these words instead.
 _PLAIN_WORDS: Final = {
     ErrorCode.UNAVAILABLE: "A service that this needs is not available at the moment.",
@@ -32,17 +36,33 @@ _PLAIN_WORDS: Final = {
 
 
 def to_status(error: ServiceError, *, domain: str) -> status_pb2.Status:
-    """Describe an error in the form that travels in the RPC's trailer."""
+    """Describe an error in the form that travels in the RPC's trailer.
+
+    A trailer is limited to 8 KB, so a very long message or metadata is cut short.
+    """
     code = grpc.StatusCode[error.code]
-    status = status_pb2.Status(code=code.value[0], message=error.message)
+    status = status_pb2.Status(code=code.value[0], message=error.message[:MAX_MESSAGE_CHARACTERS])
     status.details.add().Pack(
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=domain, metadata=error.metadata)
+        error_details_pb2.ErrorInfo(
+            reason=error.reason, domain=domain, metadata=_fitting(error.metadata)
+        )
     )
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromTimedelta(error.retry_after)
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def _fitting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return as many of the pairs as fit, in order."""
+    kept, left = {}, MAX_METADATA_BYTES
+    for key, value in metadata.items():
+        left -= len(f"{key}{value}".encode())
+        if left < 0:
+            break
+        kept[key] = value
+    return kept
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
@@ -100,7 +120,7 @@ async def abort_with(context: Context, error: ServiceError, *, domain: str) -> N
     # grpc.aio has no public abort_with_status; the trailer is what it would set.
     await context.abort(
         grpc.StatusCode[error.code],
-        error.message,
+        status.message,
         trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
     )
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -22,6 +23,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from service_kit import http_errors
 from service_kit.loop import PeriodicLoop, running
+
+log = structlog.get_logger(__name__)
 
 CHECK_EVERY_SECONDS: Final = 2.0
 CHECK_TIMEOUT_SECONDS: Final = 1.5
@@ -81,6 +84,9 @@ class ReadinessChecks:
         except Exception as error:
             # Any failure means not ready; its kind is enough for whoever reads it.
             ok, message = False, type(error).__name__
+        before = self._found.get(name)
+        if before is None or before[0] != ok:
+            log.info("readiness.changed", check=name, ok=ok, message=message)
         self._found[name] = (ok, message, time.monotonic())
 
     def _result(self, name: str, now: float) -> CheckResult:

@@ -65,6 +65,15 @@ class Echo:
         finally:
             self.closed.put_nowait(asyncio.current_task() is task)
 
+    async def flood(self, _request, _context):
+        """Send without end; who does not read leaves this suspended at its `yield`."""
+        task = asyncio.current_task()
+        try:
+            while True:
+                yield StringValue(value="x" * 100_000)
+        finally:
+            self.closed.put_nowait(asyncio.current_task() is task)
+
     async def writing_stream(self, request, context):
         try:
             await context.write(StringValue(value=request.value))
@@ -92,6 +101,7 @@ class Echo:
         handlers = {
             "unary": grpc.unary_unary_rpc_method_handler(self.unary, **form),
             "server_stream": grpc.unary_stream_rpc_method_handler(self.server_stream, **form),
+            "flood": grpc.unary_stream_rpc_method_handler(self.flood, **form),
             "writing_stream": grpc.unary_stream_rpc_method_handler(self.writing_stream, **form),
             "client_stream": grpc.stream_unary_rpc_method_handler(self.client_stream, **form),
             "both_streams": grpc.stream_stream_rpc_method_handler(self.both_streams, **form),

@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from service_kit.database import (
+    autocommit_sessions,
     check_database,
+    database_errors,
     open_engine,
     sessions,
     transaction,
@@ -78,6 +80,34 @@ async def test_block_commits_or_rolls_back(open_):
         await fail()
 
     assert await scalar(engine, "SELECT sum(id) FROM kept") == 1
+
+
+async def test_autocommit_is_one_statement_one_transaction(open_):
+    """Statements of an autocommit session stand for themselves, also beside transactions."""
+    engine = open_(pool_size=1)
+    with database_errors():
+        async with autocommit_sessions(engine)() as session:
+            ids = [await session.scalar(text("SELECT pg_current_xact_id()::text")) for _ in "ab"]
+    async with transaction(sessions(engine)) as session:
+        same = [await session.scalar(text("SELECT pg_current_xact_id()::text")) for _ in "ab"]
+
+    assert ids[0] != ids[1]
+    assert same[0] == same[1]
+
+
+async def test_table_changed_under_a_prepared_statement(open_):
+    """X-R25: a migration under load costs a call that may be repeated, not an error of ours."""
+    engine, migration = open_(pool_size=1), open_()
+    async with transaction(sessions(engine)) as session:
+        await session.execute(text("CREATE TABLE changed (id int)"))
+    await scalar(engine, "SELECT count(*) FROM (SELECT * FROM changed) x")
+    await scalar(engine, "SELECT * FROM changed")
+    async with transaction(sessions(migration)) as session:
+        await session.execute(text("ALTER TABLE changed ALTER id TYPE bigint"))
+    with pytest.raises(Unavailable):
+        await scalar(engine, "SELECT * FROM changed")
+
+    assert await scalar(engine, "SELECT * FROM changed") is None
 
 
 async def test_broken_rule_is_not_an_outage(open_):

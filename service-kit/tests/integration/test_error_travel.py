@@ -1,10 +1,12 @@
 """An error that a handler raises reaches the caller of any kind of RPC as what it is."""
 
 import asyncio
+import gc
 from datetime import timedelta
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from service_kit.errors import ErrorCode, InvalidArgument, ServiceError, Unavailable
 from service_kit.grpc_errors import rpc_errors
@@ -65,6 +67,19 @@ async def test_every_code_survives(channel, call, echo, code):
 
     assert (received.code, received.reason) == (code, "REASON")
     assert received.metadata == {"ünï": "çødé \n"}
+
+
+async def test_long_error_still_arrives(channel, call, echo):
+    """An error with too much to say keeps its code and reason, and as much as fits."""
+    values = {"first": "1", "second": "ж" * 900, "third": "3" * 5000}
+    echo.act = raising(error := JobNotFound("ж" * 5000))
+    error.metadata = values
+
+    received = await error_of(call, channel, "unary")
+
+    assert (received.code, received.reason) == (ErrorCode.NOT_FOUND, "JOB_NOT_FOUND")
+    assert received.metadata == {"first": "1", "second": "ж" * 900}
+    assert received.message.startswith("Job жж")
 
 
 async def test_bug_is_hidden(channel, call, echo, kind):
@@ -133,22 +148,34 @@ async def test_cancellation_reaches_the_handler(
 
 async def test_abandoned_stream_is_closed_in_its_own_task(channel, echo):
     """The `finally` of a generator runs in the handler's task when the client goes away."""
-    from google.protobuf.wrappers_pb2 import StringValue
-
-    async def act(_text):
-        await asyncio.sleep(3600)
-
-    echo.act = act
     stream = channel.unary_stream(
-        "/test.v1.EchoService/server_stream",
+        "/test.v1.EchoService/flood",
         request_serializer=StringValue.SerializeToString,
         response_deserializer=StringValue.FromString,
     )(StringValue(value="x"))
     await stream.read()
+    await asyncio.sleep(0.1)
     stream.cancel()
 
     async with asyncio.timeout(5):
         assert await echo.closed.get() is True
+
+
+async def test_forgotten_call_is_cancelled(channel, echo):
+    """A call that its client drops without a word ends at the server too, at once."""
+    gc.disable()
+    stream = channel.unary_stream(
+        "/test.v1.EchoService/flood",
+        request_serializer=StringValue.SerializeToString,
+        response_deserializer=StringValue.FromString,
+    )(StringValue(value="x"))
+    async for _ in stream:
+        break
+    del stream
+
+    async with asyncio.timeout(4):
+        await echo.closed.get()
+    gc.enable()
 
 
 async def test_unknown_method_is_no_bug_of_ours(channel):
