@@ -7,6 +7,7 @@ a test that needs other settings starts a gateway of its own with `serve`.
 
 import asyncio
 import inspect
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,11 +40,15 @@ from .stand_ins import (
     scripted,
 )
 
+# A client loads every authority of the machine, which takes longer than most tests.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
 # What lives as long as the session needs a loop that does.
 for_all = pytest_asyncio.fixture(scope="session", loop_scope="session")
 
 
 def pytest_collection_modifyitems(items):
+    # A test of hypothesis is no coroutine function and says so itself.
     for item in items:
         is_ours = "gateway/tests/integration" in item.path.as_posix()
         if is_ours and inspect.iscoroutinefunction(getattr(item, "obj", None)):
@@ -62,7 +67,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, **options):
-        return httpx.AsyncClient(base_url=self.url, timeout=20, **options)
+        return httpx.AsyncClient(base_url=self.url, timeout=20, verify=NO_TLS, **options)
 
 
 @pytest.fixture(scope="session")

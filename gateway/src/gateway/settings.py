@@ -65,7 +65,7 @@ class Settings(ServiceSettings):
     rate_limit_per_minute: Annotated[int, Field(ge=1)] = 600
     """Requests of one API key or person in any minute."""
     auth_rate_limit_per_minute: Annotated[int, Field(ge=1)] = 60
-    """Requests of one client address to the login routes, and refused API keys, in any minute."""
+    """Requests of one client address to the routes that need no credential, in any minute."""
     trusted_proxies: Annotated[CommaSeparated, AfterValidator(_check_networks)] = ()
     """Addresses or networks of proxies whose X-Forwarded-For is believed; none by default."""
 

@@ -184,8 +184,9 @@ async def test_ambiguous_framing_is_refused(served, raw):
     assert answer.startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.asyncio(loop_scope="session")
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     body=st.one_of(
