@@ -1,6 +1,8 @@
 """The loops: dispatch, reap, relay, reconcile. On both stores."""
 
 import asyncio
+import itertools
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -185,6 +187,22 @@ class TestReap:
         world.clock.advance(5)
         await world.store.lapse(job.id)
         assert await world.reap() == 1
+
+    async def test_database_that_froze_in_the_middle_is_not_believed(self, world):
+        """Its leases are over because nobody could renew them meanwhile."""
+        job = await self.running(world, JobKind.QUEUED)
+        transactions = itertools.count()
+
+        @asynccontextmanager
+        async def freezing():
+            async with world.store() as work:
+                if next(transactions) == 1:
+                    world.clock.advance(30)
+                yield work
+
+        world.reap.unit_of_work = freezing
+        assert await world.reap() == 0
+        assert (await world.store.stored(job.id)).state is JobState.RUNNING
 
     async def test_waits_one_lease_after_a_start(self, world):
         await self.running(world, JobKind.QUEUED)

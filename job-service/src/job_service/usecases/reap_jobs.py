@@ -52,29 +52,32 @@ class ReapJobs:
         Raises:
             Unavailable: The database is away.
         """
-        await self._see_database()
-        if self.clock.monotonic() < self._quiet_until:
+        async with self.unit_of_work() as work:
+            await work.jobs.lapsed_count()
+        if not self._may_believe_leases():
             return 0
         moved = await self._reap()
-        self._seen_at = self.clock.monotonic()
         for job in moved:
             if job.state is JobState.ADMITTING:
                 # Beside the rounds: a ledger that hangs must not keep leases from being reaped.
                 self.background.start(self._admit_again(job), request_id=job.origin_request_id)
         return len(moved)
 
-    async def _see_database(self) -> None:
-        async with self.unit_of_work() as work:
-            await work.jobs.lapsed_count()
+    def _may_believe_leases(self) -> bool:
+        """Take in that the database has just answered; tell whether it did so all the time."""
         now = self.clock.monotonic()
         if self._seen_at is None or now - self._seen_at > self.patience_seconds:
             self._quiet_until = now + self.lease_seconds
         self._seen_at = now
+        return now >= self._quiet_until
 
     async def _reap(self) -> list[Job]:
         moved = []
         async with self.unit_of_work() as work:
-            for was in await work.jobs.lock_lapsed(BATCH):
+            lapsed = await work.jobs.lock_lapsed(BATCH)
+            if not self._may_believe_leases():
+                return []
+            for was in lapsed:
                 stored = await store_change(work, was, was.reaped(self.policy, new_id()))
                 if stored is not None:
                     moved.append(stored)
