@@ -2,7 +2,7 @@
 
 `migrate.run_migrations` gives the connection. From the command line (with a
 service's alembic.ini) the address is `DATABASE_URL`, and `metadata` in the ini
-file ("job_service.adapters.tables:metadata") is what autogenerate compares with.
+file ("job_service.adapters.tables:Table.metadata") is what autogenerate compares with.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from importlib import import_module
+from operator import attrgetter
 
 from alembic import context
 from sqlalchemy import Connection, MetaData
@@ -23,7 +24,7 @@ def target_metadata() -> MetaData | None:
     if not place:
         return None
     module, _, name = place.partition(":")
-    found = getattr(import_module(module), name)
+    found = attrgetter(name)(import_module(module))
     assert isinstance(found, MetaData)
     return found
 
