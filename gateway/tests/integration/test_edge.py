@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,10 @@ ME = "/api/v1/auth/me"
 JOBS = "/api/v1/jobs"
 CHAT = "/v1/chat/completions"
 LIMIT = 1024 * 1024
+
+
+def length_of(head):
+    return int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
 
 
 def in_chunks(body):
@@ -28,7 +33,7 @@ def in_chunks(body):
 @pytest.mark.parametrize("announced", [True, False])
 async def test_body_over_the_limit(http, person, path, announced):
     """413, whether its length was announced or not."""
-    body = b'{"a": "' + b"x" * LIMIT + b'"}'
+    body = b'{"a": "' + b"x" * 30 * LIMIT + b'"}'
 
     answer = await http.post(
         path,
@@ -46,11 +51,35 @@ async def test_announced_body_is_refused_unread(served, person):
     writer.write(f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n".encode())
     async with asyncio.timeout(5):
         head = await reader.readuntil(b"\r\n\r\n")
-        rest = await reader.read()
+        rest = await reader.readexactly(length_of(head))
     writer.close()
 
     assert head.startswith(b"HTTP/1.1 413")
     assert b"BODY_TOO_LARGE" in rest
+
+
+async def test_large_bodies_are_not_kept(served):
+    """Four uploads of 64 MB at once leave the process no larger than before (X-H1)."""
+    piece = b"x" * LIMIT
+
+    async def upload():
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(
+            f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(64):
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    before = psutil.Process().memory_info().rss
+    answers = await asyncio.gather(*(upload() for _ in range(4)))
+
+    assert all(answer.startswith(b"HTTP/1.1 413") for answer in answers)
+    assert psutil.Process().memory_info().rss - before < 20 * 1024 * 1024
 
 
 async def test_body_at_the_limit_is_read(http, script, person):
@@ -137,8 +166,7 @@ async def test_slow_second_head_is_closed(serve, script):
         for _ in range(2):
             writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
+            await reader.readexactly(length_of(head))
         writer.write(b"GET / HTTP/1.1\r\n")
         async with asyncio.timeout(5):
             answer = await reader.read()

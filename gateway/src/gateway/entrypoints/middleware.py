@@ -7,6 +7,7 @@ From the outside in: `RequestScope`, `AllowedHosts`, CORS (Starlette's),
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -178,10 +179,26 @@ class BodyGuard:
         try:
             body = await self._read(scope, receive)
         except EdgeError as error:
-            await error_response(scope["path"], error)(scope, receive, send)
+            await self._refuse(scope, receive, send, error)
             return
         if body is not None:
             await self._app(scope, _replaying(body, receive), send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: EdgeError) -> None:
+        """Answer at once, and throw away what still comes before the connection is closed.
+
+        Closed with unread bytes, it would be reset, and many clients would never see the answer.
+        """
+
+        async def send_open(message: Message) -> None:
+            await send({**message, "more_body": True} if "body" in message else message)
+
+        await error_response(scope["path"], error)(scope, receive, send_open)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds if error.status != 408 else 0):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the body, or `None` if the client left while sending it."""
