@@ -290,7 +290,7 @@ async def test_dry_run(http, script, program):
     assert not script.of("RunJob") + script.of("CreateJob")
 
 
-async def test_dry_run_needs_permission(http, script, program):
+async def test_dry_run_needs_permission(http, script, issuer):
     """Who may not see models may not ask where they would run."""
     answer_of = script.answers["CheckAccess"]
 
@@ -300,11 +300,25 @@ async def test_dry_run_needs_permission(http, script, program):
         return found
 
     script.answers["CheckAccess"] = without_models
+    # Somebody else, for what the ordinary person may do is remembered.
+    token = issuer.person_token("0192f0c0-0000-7000-8000-0000000000e9")
 
-    # A key of its own, for what the ordinary one may do is remembered.
+    answer = await http.post(
+        "/api/v1/route", headers={"authorization": f"Bearer {token}"}, json={"prompt": "x"}
+    )
+
+    assert answer.status_code == 403
+    assert answer.json()["metadata"] == {"permission": "models:read"}
+    assert not script.of("ExplainRoute")
+
+
+async def test_dry_run_of_a_key_stays_in_its_project(http, script, program):
+    """Another project looks absent to an API key, here too."""
     answer = await http.post(
         "/api/v1/route",
-        headers={**program, "OpenAI-Project": "0192f0c0-0000-7000-8000-0000000000e9"},
+        headers={**program, "OpenAI-Project": OTHER_PROJECT_ID},
         json={"prompt": "x"},
     )
+
     assert answer.status_code == 404
+    assert not script.of("ExplainRoute")
