@@ -17,16 +17,18 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from service_kit import http_errors
 from service_kit.loop import PeriodicLoop, running
 
 log = structlog.get_logger(__name__)
 
 CHECK_EVERY_SECONDS: Final = 2.0
+CHECK_UNREADY_SECONDS: Final = 0.2
 CHECK_TIMEOUT_SECONDS: Final = 1.5
 # A result older than this is no result: the loop that refreshes it is stuck.
 STALE_SECONDS: Final = 10.0
@@ -109,7 +111,15 @@ async def serving_side_http(
     message and the age of its result.
     """
     app = side_app(service, checks, registry)
-    loop = PeriodicLoop("readiness", CHECK_EVERY_SECONDS, checks.run_all)
+    wake = asyncio.Event()
+
+    async def tick() -> None:
+        await checks.run_all()
+        if not checks.ready():
+            # Whoever waits for this service learns soon that it has become ready.
+            asyncio.get_running_loop().call_later(CHECK_UNREADY_SECONDS, wake.set)
+
+    loop = PeriodicLoop("readiness", CHECK_EVERY_SECONDS, tick, wake=wake)
     async with serving_http(app, address) as port, running(loop):
         try:
             yield port
@@ -117,24 +127,25 @@ async def serving_side_http(
             checks.drain()
 
 
-def side_app(service: str, checks: ReadinessChecks, registry: CollectorRegistry) -> FastAPI:
+def side_app(service: str, checks: ReadinessChecks, registry: CollectorRegistry) -> Starlette:
     """Return the app behind `serving_side_http`."""
-    app = FastAPI(title=service, docs_url=None, redoc_url=None, openapi_url=None)
-    http_errors.install(app)
 
-    @app.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {"service": service, "status": "live"}
+    async def live(_: Request) -> Response:
+        return JSONResponse({"service": service, "status": "live"})
 
-    @app.get("/health/ready")
-    async def ready() -> JSONResponse:
+    async def ready(_: Request) -> Response:
         return readiness_response(service, checks)
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+        ]
+    )
 
 
 def readiness_response(service: str, checks: ReadinessChecks) -> JSONResponse:

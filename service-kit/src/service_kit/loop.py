@@ -15,6 +15,8 @@ from service_kit.metrics import kit_metrics
 
 log = structlog.get_logger(__name__)
 
+# Services start together: what the first tick needs is there in a moment.
+FIRST_BACKOFF_SECONDS = 0.25
 # A loop is back soon after what it needs is back.
 MAX_BACKOFF_SECONDS = 5.0
 
@@ -23,9 +25,10 @@ class PeriodicLoop:
     """Calls `tick` again and again until it is cancelled.
 
     A tick that raises `ServiceError` (the database is away, the other service
-    refuses) is logged, counted and tried again, later each time it fails in a
-    row. Any other exception is a bug: it comes out of `run` and takes the
-    service down, which beats a loop that is silently dead.
+    refuses) is logged, counted and tried again: soon as long as no tick ever
+    went well, afterwards later each time it fails in a row. Any other exception
+    is a bug: it comes out of `run` and takes the service down, which beats a
+    loop that is silently dead.
 
     Args:
         name: For logs and metrics: "lease-sweeper".
@@ -56,16 +59,18 @@ class PeriodicLoop:
     async def run(self) -> None:
         """Tick now, and then after every pause."""
         failed = 0
+        started = False
         while True:
             self._wake.clear()
             try:
                 await self._tick()
                 failed = 0
+                started = True
             except ServiceError as error:
                 failed += 1
                 self._note(error, failed)
             _leave_if_cancelled()
-            await self._pause(failed)
+            await self._pause(failed, started)
 
     def _note(self, error: ServiceError, failed: int) -> None:
         log.warning(
@@ -78,9 +83,12 @@ class PeriodicLoop:
         if self._failures is not None:
             self._failures.inc()
 
-    async def _pause(self, failed: int) -> None:
+    async def _pause(self, failed: int, started: bool) -> None:
         seconds = self._every_seconds
-        if failed > 1:
+        if failed and not started:
+            soon = FIRST_BACKOFF_SECONDS * 2 ** min(failed - 1, 16)
+            seconds = min(soon, max(seconds, MAX_BACKOFF_SECONDS))
+        elif failed > 1:
             seconds = max(seconds, min(MAX_BACKOFF_SECONDS, seconds * 2 ** min(failed - 1, 16)))
         seconds *= 1 + random.uniform(-self._jitter, self._jitter)  # noqa: S311 -- not a secret
         try:

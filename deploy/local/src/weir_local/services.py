@@ -9,7 +9,7 @@ from weir_local.pki import Authority
 from weir_local.ports import LOOPBACK
 from weir_local.secret_files import SecretFiles
 
-# A service waits for those before it; those on one line start side by side.
+# They start in this order and stop in the opposite one, those on one line side by side.
 START_ORDER = (
     ("auth-service",),
     ("cost-service", "compute-router", "gpu-worker"),
