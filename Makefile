@@ -16,6 +16,9 @@ PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
 # What `make test` runs, in this order.
 CHECKS := lint types protos-check test-unit test-integration test-contract test-e2e
 
+# These tests wait more than they work, so three run at once even on two cores.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+
 .PHONY: help
 help: ## list these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -62,7 +65,7 @@ test-unit: $(INSTALLED) ## the tests that need no server
 
 .PHONY: test-integration
 test-integration: $(INSTALLED) ## each service with a real Postgres and Valkey
-	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/integration deploy/local/tests/integration)
+	@$(VENV_PYTHON) -m pytest -q $(SIDE_BY_SIDE) $(wildcard */tests/integration deploy/local/tests/integration)
 
 .PHONY: test-contract
 test-contract: $(INSTALLED) ## what the services promise each other and the outside
@@ -70,7 +73,7 @@ test-contract: $(INSTALLED) ## what the services promise each other and the outs
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED) ## the whole system, as processes
-	@$(VENV_PYTHON) -m pytest -q tests/e2e deploy/local/tests/e2e
+	@$(VENV_PYTHON) -m pytest -q --numprocesses 2 --dist loadfile tests/e2e deploy/local/tests/e2e
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom

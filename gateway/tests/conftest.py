@@ -180,14 +180,15 @@ def serve(settings, until):
         async with gateway(settings(**changes)) as ports:
             served = Served(ports.api_port, ports.side_port)
             async with served.client() as client:
-
-                async def ready():
-                    return (await client.get("/health/ready")).status_code == 200
-
-                await until(ready)
+                await until(lambda: is_ready(client))
             yield served
 
     return start
+
+
+async def is_ready(client):
+    """Tell whether requests may come."""
+    return (await client.get("/health/ready")).status_code == 200
 
 
 @for_all
@@ -198,9 +199,11 @@ async def served(serve):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def http(served, script):
+async def http(served, script, until):
     """A client without credentials."""
     async with served.client() as client:
+        # While other tests ran, nothing in this loop did: tokens may want to be loaded anew.
+        await until(lambda: is_ready(client))
         yield client
 
 

@@ -78,6 +78,22 @@ class RunningStack:
         """Start a service that died, with nothing armed."""
         self.disarm(service)
         await asyncio.to_thread(self._stack.start_service, service)
+        await self._reached_through_the_gateway()
+
+    async def _reached_through_the_gateway(self) -> None:
+        """Return when the gateway has found its way back to the services."""
+        async with AsyncExitStack() as clients:
+            probe = await wait_until(lambda: self._register_probe(clients), seconds=20)
+
+            async def answers() -> bool:
+                jobs = await probe.http.get("/api/v1/jobs")
+                costs = await probe.http.get(f"/api/v1/costs/projects/{probe.project_id}/budget")
+                return jobs.status_code == costs.status_code == 200
+
+            await wait_until(answers, seconds=20)
+
+    async def _register_probe(self, clients: AsyncExitStack) -> Account:
+        return await _register(self.gateway_url, clients)
 
     async def kill(self, service: str) -> None:
         await asyncio.to_thread(self.kill_now, service)

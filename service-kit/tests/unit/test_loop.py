@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -83,13 +84,23 @@ async def test_expected_failure_is_counted_and_repeated():
 
 async def test_repeated_failures_slow_the_loop_down():
     """Rounds that fail in a row come further and further apart."""
-    ticks = Ticks(*[Unavailable("database")] * 5)
+    ticks = Ticks(None, *[Unavailable("database")] * 5)
     async with running(PeriodicLoop("x", 0.02, ticks, jitter=0)):
-        await ticks.reached(5)
-    pauses = [later - earlier for earlier, later in zip(ticks.times, ticks.times[1:], strict=False)]
+        await ticks.reached(6)
+    times = ticks.times[1:]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
 
     assert pauses[0] < 0.06
     assert pauses[3] > 0.15
+
+
+async def test_first_round_is_tried_again_soon():
+    """What starts beside the service it needs does not wait a whole period for it."""
+    ticks = Ticks(Unavailable("auth-service"))
+    async with running(PeriodicLoop("x", 60, ticks, jitter=0)):
+        await ticks.reached(2)
+
+    assert ticks.times[1] - ticks.times[0] < 5
 
 
 async def test_bug_takes_the_service_down():

@@ -27,6 +27,9 @@ from weir_local.throwaway import PostgresServer, RedisServer, as_role, at_databa
 from weir_local.throwaway import postgres_server as running_postgres
 from weir_local.throwaway import redis_server as running_redis
 
+# Its handlers crash the children that Postgres is started through while calls are under way.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 
 @dataclass
 class MigratedDatabases:
