@@ -5,6 +5,7 @@ The callers that may are read from the table in `docs/architecture.md`, so the p
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -50,13 +51,15 @@ def methods(rpc_methods):
 
 async def call(channel, method):
     """Send an empty request and return the status that came back."""
-    rpc = channel.stream_stream(method)
-    stream = rpc(iter([b""]), timeout=5)
+    stream = channel.stream_stream(method)(timeout=5)
     try:
+        await stream.write(b"")
+        await stream.done_writing()
         async for _ in stream:
             break
-    except grpc.aio.AioRpcError as error:
-        return error.code(), error.details()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        # It may have been refused before it was written.
+        return await stream.code(), await stream.details()
     return grpc.StatusCode.OK, ""
 
 
