@@ -508,13 +508,18 @@ class FakeLedger:
 class Kept:
     """`Prices` or `Targets` with a value, or with none yet."""
 
-    def __init__(self, value):
+    def __init__(self, value, next_value=None):
         self.value = value
+        self.next_value = next_value
 
     def current(self):
         if self.value is None:
             raise Unavailable("anything")
         return self.value
+
+    async def refresh(self):
+        if self.next_value is not None:
+            self.value = self.next_value
 
 
 class FakeExecutor:

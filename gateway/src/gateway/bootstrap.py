@@ -33,10 +33,10 @@ from service_kit.errors import Unavailable
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
 from service_kit.http_server import (
-    CHECK_EVERY_SECONDS,
     ReadinessChecks,
     serving_http,
     serving_side_http,
+    watching,
 )
 from service_kit.loop import PeriodicLoop, running
 from service_kit.metrics import new_registry
@@ -91,6 +91,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         )
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
+        dependencies.add("models", lambda: _some_model_is_served(router))
+
         redis = open_redis(settings.redis_url, connect_timeout_seconds=0.1, decode_responses=False)
         stack.push_async_callback(redis.aclose)
         dependencies.add("redis", lambda: check_redis(redis))
@@ -132,10 +134,15 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         await stack.enter_async_context(
             running(
                 PeriodicLoop("token-verifier", REFRESH_SECONDS, refresh, registry=registry),
-                PeriodicLoop("dependencies", CHECK_EVERY_SECONDS, dependencies.run_all),
+                watching(dependencies),
             )
         )
         yield await _serve(stack, settings, edge, registry)
+
+
+async def _some_model_is_served(router: RouterClient) -> bool:
+    """Tell whether a prompt could run somewhere now."""
+    return any(target.available for target in await router.list_targets())
 
 
 async def _serve(

@@ -44,6 +44,7 @@ async def test_health_names_every_dependency(http, until):
         "job-service",
         "cost-service",
         "compute-router",
+        "models",
         "redis",
     }
     assert not checks["redis"]["ok"]
@@ -55,7 +56,7 @@ async def test_health_costs_nothing(http, script):
     await asyncio.gather(*(http.get("/health") for _ in range(20)))
 
     asked = [call.method for call in script.calls[before:]]
-    assert set(asked) <= {"ListSigningKeys", "ListDenials"}
+    assert set(asked) <= {"ListSigningKeys", "ListDenials", "ListTargets"}
 
 
 async def test_live_and_ready(http, served):

@@ -231,6 +231,12 @@ class TestInteractive:
         with pytest.raises(Unavailable):
             await run(world, a_submission(JobKind.INTERACTIVE))
 
+    async def test_first_worker_is_found_at_once(self, world):
+        """Somebody who waits is not told that no model is there when one just came."""
+        world.targets.value, world.targets.next_value = (), world.targets.value
+        events = await run(world, a_submission(JobKind.INTERACTIVE))
+        assert isinstance(events[-1], Ended)
+
     async def test_no_capacity_is_told_and_voided(self, world):
         """X-P15: interactive work is 503, and its hold is released."""
         world.executor.play((an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED),))

@@ -111,20 +111,24 @@ async def serving_side_http(
     message and the age of its result.
     """
     app = side_app(service, checks, registry)
+    async with serving_http(app, address) as port, running(watching(checks)):
+        try:
+            yield port
+        finally:
+            checks.drain()
+
+
+def watching(checks: ReadinessChecks) -> PeriodicLoop:
+    """Return the loop that keeps the results of checks fresh."""
     wake = asyncio.Event()
 
     async def tick() -> None:
         await checks.run_all()
         if not checks.ready():
-            # Whoever waits for this service learns soon that it has become ready.
+            # Whoever waits for it learns soon that all is well.
             asyncio.get_running_loop().call_later(CHECK_UNREADY_SECONDS, wake.set)
 
-    loop = PeriodicLoop("readiness", CHECK_EVERY_SECONDS, tick, wake=wake)
-    async with serving_http(app, address) as port, running(loop):
-        try:
-            yield port
-        finally:
-            checks.drain()
+    return PeriodicLoop("checks", CHECK_EVERY_SECONDS, tick, wake=wake)
 
 
 def side_app(service: str, checks: ReadinessChecks, registry: CollectorRegistry) -> Starlette:

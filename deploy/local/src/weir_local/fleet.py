@@ -103,6 +103,20 @@ class Fleet:
             if waiting:
                 time.sleep(0.05)
 
+    def wait_for_a_model(self, gateway_url: str, worker: str, seconds: float) -> None:
+        """Wait until a worker has announced its model, so that the first prompt is answered.
+
+        Raises:
+            ServiceFailed: None did in time; the message has the worker's last log lines.
+        """
+        deadline = time.monotonic() + seconds
+        while not readiness.serves_a_model(gateway_url):
+            if time.monotonic() > deadline:
+                raise ServiceFailed(
+                    f"No model is served after {seconds:.0f} s. {self._last_words(worker)}"
+                )
+            time.sleep(0.05)
+
     def stop(self, names: Iterable[str], seconds: float = SECONDS_TO_STOP) -> None:
         """Ask these processes to stop, all at once; kill those that do not."""
         found = {name: process for name in names if (process := self.find(name)) is not None}

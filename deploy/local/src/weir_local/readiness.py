@@ -25,6 +25,15 @@ def ask(base_url: str, seconds: float = 2.0) -> Readiness:
     return Readiness(False, _failing_checks(body) or f"HTTP {status}")
 
 
+def serves_a_model(gateway_url: str, seconds: float = 2.0) -> bool:
+    """Tell whether the gateway says that a prompt could run somewhere now."""
+    try:
+        _, body = _get(f"{gateway_url}/health", seconds)
+        return json.loads(body)["checks"]["models"]["ok"] is True
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return False
+
+
 def status_of(url: str, seconds: float = 2.0) -> str:
     """Return `HTTP 200` or whatever the address answers."""
     try:

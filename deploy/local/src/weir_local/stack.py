@@ -327,6 +327,8 @@ class Stack:
             for instance in self.surroundings.instances(service)
         }
         self.fleet.wait_until_ready(urls, self.seconds_to_start, progress)
+        with step(progress, "model"):
+            self.fleet.wait_for_a_model(self.gateway_url, "gpu-worker", self.seconds_to_start)
 
 
 def _service_of(name: str) -> str:

@@ -222,6 +222,14 @@ class Prices(Protocol):
         """
         ...
 
+    async def refresh(self) -> None:
+        """Fetch it if there is none, or only an old one.
+
+        Raises:
+            ServiceError: cost-service is away.
+        """
+        ...
+
 
 class Targets(Protocol):
     def current(self) -> tuple[Target, ...]:
@@ -229,6 +237,14 @@ class Targets(Protocol):
 
         Raises:
             Unavailable: None were ever fetched.
+        """
+        ...
+
+    async def refresh(self) -> None:
+        """Fetch them.
+
+        Raises:
+            ServiceError: The router is away.
         """
         ...
 

@@ -68,23 +68,27 @@ class SubmitJob:
         known = await self._find(submission)
         if known is not None:
             return Submitted(known, is_new=False)
-        job = _new_job(submission, self._terms(submission))
+        job = _new_job(submission, await self._terms(submission))
         stored = await self._store(submission, job)
         if stored.is_new:
             await failpoint("after_job_row")
             self.metrics.job_changed(stored.job.kind, stored.job.state)
         return stored
 
-    def _terms(self, submission: Submission) -> Terms | None:
+    async def _terms(self, submission: Submission) -> Terms | None:
         """Return the terms; `None` for queued work that has to wait until they can be known."""
         try:
-            return agree_terms(
-                submission.specification, self.targets.current(), self.prices.current()
-            )
+            return self._known_terms(submission)
         except Unavailable:
-            if submission.kind is JobKind.INTERACTIVE:
-                raise
-            return None
+            if submission.kind is JobKind.QUEUED:
+                return None
+        # Somebody waits, and the first worker may have come just now.
+        await self.targets.refresh()
+        await self.prices.refresh()
+        return self._known_terms(submission)
+
+    def _known_terms(self, submission: Submission) -> Terms:
+        return agree_terms(submission.specification, self.targets.current(), self.prices.current())
 
     async def _find(self, submission: Submission) -> Job | None:
         if not submission.key:
