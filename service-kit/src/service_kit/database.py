@@ -74,6 +74,8 @@ def open_engine(
         # A dead connection shows itself at the first statement, which is retried above us;
         # a ping would cost every transaction a round trip.
         pool_pre_ping=False,
+        # What a statement was given may be a person's prompt; an error must not print it.
+        hide_parameters=True,
         connect_args={
             "timeout": 2.0,
             "server_settings": {

@@ -21,7 +21,9 @@ _SECRET_TEXT: Final = re.compile(
     r"(?P<key>\bsk-[A-Za-z0-9_-]{6,})"
     r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,2})"
     r"|(?P<bearer>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
-    r"|(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*:[^\s/'\"]*@",
+    r"|(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*:[^\s/'\"]*@"
+    # Postgres quotes the row that broke a rule.
+    r"|(?P<detail>\bDETAIL:  ?)[^\n]+",
     re.IGNORECASE,
 )
 
@@ -57,4 +59,4 @@ def mask(text: str) -> str:
 def _replacement(match: re.Match[str]) -> str:
     if match["scheme"]:
         return f"{match['scheme']}{REDACTED}@"
-    return f"{match['bearer'] or ''}{REDACTED}"
+    return f"{match['bearer'] or match['detail'] or ''}{REDACTED}"

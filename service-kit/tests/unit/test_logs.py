@@ -149,6 +149,7 @@ def secret_texts():
         ("could not reach redis://:hunter2@redis:6379/0.", "hunter2"),
         ("https://user:hunter2@host/path?x=1", "hunter2"),
         ("postgresql+asyncpg://job:p@ss-hunter2@db/job", "hunter2"),
+        ("violates check\nDETAIL:  Failing row contains (1, hunter2).\n", "hunter2"),
     ]
 
 

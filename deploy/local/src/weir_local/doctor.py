@@ -215,5 +215,5 @@ def _ledger(stack: Stack) -> Finding:
     last = check.report.splitlines()[-1] if check.report else "nothing was said"
     if check.consistent:
         return Finding("ledger", True, last)
-    advice = "Run `python -m cost_service check-ledger` and see docs/ for what a difference means."
-    return Finding("ledger", False, last, advice)
+    advice = "What each rule means stands in cost-service/README.md, “Checking the books”."
+    return Finding("ledger", False, check.report or last, advice)

@@ -182,6 +182,7 @@ class Job:
             not self.is_queued
             and self.state is JobState.FAILED
             and self.charge_nanousd is None
+            and self.dispatch is None
             and self.failure_reason != AMBIGUOUS
         )
 
@@ -303,7 +304,7 @@ class Job:
         """Return this job as a replica leaves it that has to stop now."""
         self._only_from("abandoned", JobState.RUNNING)
         known = self.noting(progress)
-        if known.dispatch is not None and known.is_queued:
+        if known.dispatch is not None and (known.is_queued or known.tokens_counted == 0):
             return known._ambiguous()
         if known.is_queued:
             return self.handed_back(0)

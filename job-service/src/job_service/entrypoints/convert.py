@@ -25,6 +25,7 @@ from job_service.domain.specification import (
 from job_service.usecases.ports import JobPosition
 from job_service.usecases.run_job import Admitted, Ended, RunEvent
 from service_kit.errors import InvalidArgument
+from service_kit.ids import is_uuid
 
 STATES: Final = {
     JobState.ADMITTING: pb.JOB_STATE_PENDING,
@@ -200,9 +201,12 @@ def position_from(position: list[str | int] | None) -> JobPosition | None:
         return None
     try:
         created_at, job_id = position
-        return JobPosition(datetime.fromisoformat(str(created_at)), str(job_id))
+        moment = datetime.fromisoformat(str(created_at))
     except ValueError as error:
         raise InvalidArgument("page_token", "This page token is damaged.") from error
+    if moment.tzinfo is None or not is_uuid(str(job_id)):
+        raise InvalidArgument("page_token", "This page token is damaged.")
+    return JobPosition(moment, str(job_id))
 
 
 def _usage_source(source: UsageSource | None) -> pb.UsageSource.ValueType:
