@@ -48,14 +48,19 @@ class Books:
             if state == "held" and name in names
         )
 
-    def allocated(self, owner: str) -> int:
-        return sum(cap for name, cap in self.caps.items() if OWNERS[name] == owner)
+    def claimed(self, owner: str) -> int:
+        """What is allocated, or spent where that is more: nobody's month ends here."""
+        return sum(
+            max(cap, self.reserved(name) + self.posted[name])
+            for name, cap in self.caps.items()
+            if OWNERS[name] == owner
+        )
 
     def hold(self, hold_id: str, names: set[str], amount: int) -> type[Exception] | None:
         if hold_id in self.holds:
             return None if self.holds[hold_id][0] == "held" else HoldSettled
         for name in sorted(names):
-            left = DEFAULT_ALLOWANCE - self.allocated(OWNERS[name])
+            left = max(0, DEFAULT_ALLOWANCE - self.claimed(OWNERS[name]))
             if name not in self.caps and SCOPES[name].default_cap and left:
                 self.caps[name] = min(DEFAULT_CAP, left)
         if any(name not in self.caps for name in names):
@@ -78,7 +83,8 @@ class Books:
 
     def set_budget(self, name: str, cap: int) -> type[Exception] | None:
         before = self.caps.get(name, 0)
-        total = self.allocated(OWNERS[name]) - before + cap
+        spent = self.reserved(name) + self.posted[name] if name in self.caps else 0
+        total = self.claimed(OWNERS[name]) - max(before, spent) + max(cap, spent)
         if cap > before and total > DEFAULT_ALLOWANCE:
             return AllowanceExceeded
         self.caps[name] = cap

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from cost_service.domain.budget import BudgetStatus
-from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, JobCostNotFound
+from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, JobCostNotFound, NoBudget
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_project_costs import GetProjectCosts
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from service_kit.errors import InvalidArgument
 
-from .conftest import DEFAULT_ALLOWANCE, OWNER, project
+from .conftest import DEFAULT_ALLOWANCE, OWNER, check_books, project
 
 
 class TestSetBudget:
@@ -62,6 +62,50 @@ class TestSetBudget:
             await money.hold("j3:1", 1)
         assert await money.post("j2:1", 500)
         assert await money.budget() == (200, 0, 800)
+
+    async def test_spent_is_not_freed(self, money, database):
+        """Lowering frees what is neither held nor spent this month; the rest stays claimed."""
+        await money.set_budget(DEFAULT_ALLOWANCE, "p1")
+        await money.hold("j1:1", 600)
+        await money.post("j1:1", 300)
+        await money.hold("j2:1", 500)
+        await money.set_budget(0, "p1")
+
+        with pytest.raises(AllowanceExceeded) as refused:
+            await money.set_budget(DEFAULT_ALLOWANCE - 799, "p2")
+        assert refused.value.metadata["allocated_nanousd"] == "800"
+        await money.set_budget(DEFAULT_ALLOWANCE - 800, "p2")
+        with pytest.raises(NoBudget):
+            await money.hold("j3:1", 1, [project("default")])
+
+        await money.void("j2:1")
+        await money.set_budget(DEFAULT_ALLOWANCE - 300, "p2")
+        await check_books(database)
+
+    async def test_spent_cap_can_be_set_again(self, money):
+        """Raising a cap up to what was spent claims nothing more; beyond it, the difference."""
+        await money.set_budget(DEFAULT_ALLOWANCE, "p1")
+        await money.hold("j1:1", 800)
+        await money.set_budget(0, "p1")
+        await money.set_budget(DEFAULT_ALLOWANCE - 900, "p2")
+
+        await money.set_budget(800, "p1")
+        await money.set_budget(900, "p1")
+        with pytest.raises(AllowanceExceeded):
+            await money.set_budget(901, "p1")
+
+    async def test_next_month_frees_what_was_spent(self, money):
+        """What was spent is claimed until the month is over; then the cap is."""
+        await money.set_budget(DEFAULT_ALLOWANCE, "p1")
+        await money.hold("j1:1", 800)
+        await money.post("j1:1", 800)
+        await money.set_budget(1, "p1")
+        with pytest.raises(AllowanceExceeded):
+            await money.set_budget(DEFAULT_ALLOWANCE - 1, "p2")
+
+        await money.connection.execute("UPDATE budgets SET period = '2020-01'")
+
+        await money.set_budget(DEFAULT_ALLOWANCE - 1, "p2")
 
     async def test_top_up_lets_work_go_on(self, money):
         """A refused hold is granted once the cap is raised."""

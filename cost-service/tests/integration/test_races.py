@@ -8,7 +8,7 @@ import random
 import pytest
 
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
-from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
+from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget
 
 from .conftest import DEFAULT_ALLOWANCE, check_books, project
 
@@ -169,4 +169,28 @@ class TestRaces:
 
         assert len(surprises(results)) == 7
         assert await money.value("SELECT allocated_nanousd FROM allowances") == 9_000
+        await check_books(database)
+
+    async def test_moving_the_allowance_while_it_is_spent(self, money, database):
+        """Caps moved between projects while both spend: never more is spent than allowed."""
+        shuffled = random.Random(SEED)
+        await money.set_budget(DEFAULT_ALLOWANCE, "p0")
+        await money.set_budget(0, "p1")
+        for number in range(ROUNDS):
+            calls = [
+                money.hold(f"r{number}j{job}:1", 150, [project(f"p{job % 2}")]) for job in range(10)
+            ]
+            calls += [
+                money.set_budget(cap, name)
+                for name in ("p0", "p1")
+                for cap in (0, DEFAULT_ALLOWANCE // 2, DEFAULT_ALLOWANCE)
+            ]
+            shuffled.shuffle(calls)
+
+            results = await outcomes(calls)
+
+            assert surprises(results, AllowanceExceeded, BudgetExceeded) == []
+            spent = await money.value("SELECT sum(reserved_nanousd + posted_nanousd) FROM budgets")
+            assert spent <= DEFAULT_ALLOWANCE
+        assert spent > DEFAULT_ALLOWANCE // 2
         await check_books(database)

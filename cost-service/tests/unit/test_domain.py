@@ -51,12 +51,12 @@ class TestBudgetStatus:
 class TestAllowance:
     def test_raising_a_cap_takes_the_difference(self):
         """Only what is added counts against the allowance."""
-        assert Allowance("u1", 100, 60).reallocated(60, 100).allocated_nanousd == 100
+        assert Allowance("u1", 100, 60).reallocated(PROJECT, 60, 100).allocated_nanousd == 100
 
     def test_too_much_is_refused_with_figures(self):
         """More than the allowance is refused and told in figures."""
         with pytest.raises(AllowanceExceeded) as refused:
-            Allowance("u1", 100, 60).reallocated(10, 51)
+            Allowance("u1", 100, 60).reallocated(PROJECT, 10, 51)
 
         assert refused.value.metadata == {
             "amount_nanousd": "100",
@@ -66,7 +66,24 @@ class TestAllowance:
 
     def test_lowering_is_always_possible(self):
         """An owner whose allowance was cut below what is allocated may still lower a cap."""
-        assert Allowance("u1", 10, 60).reallocated(60, 50).allocated_nanousd == 50
+        assert Allowance("u1", 10, 60).reallocated(PROJECT, 60, 50).allocated_nanousd == 50
+
+    def test_overspent_stays_claimed(self):
+        """What a scope spent beyond its cap can't be allocated, to another or by default."""
+        allowance = Allowance("u1", 100, 10, {PROJECT.key: 60})
+
+        assert allowance.reallocated(TEAM, 0, 30).claimed_nanousd == 100
+        assert allowance.default_cap(50) == 30
+        with pytest.raises(AllowanceExceeded) as refused:
+            allowance.reallocated(TEAM, 0, 31)
+        assert refused.value.metadata["allocated_nanousd"] == "70"
+
+    @pytest.mark.parametrize(("cap", "claimed"), [(11, 70), (70, 70), (71, 71), (100, 100)])
+    def test_raising_an_overspent_cap_claims_nothing_twice(self, cap, claimed):
+        """A cap takes the place of what was spent beyond the old one."""
+        allowance = Allowance("u1", 100, 10, {PROJECT.key: 60}).reallocated(PROJECT, 10, cap)
+
+        assert (allowance.allocated_nanousd, allowance.claimed_nanousd) == (cap, claimed)
 
     @pytest.mark.parametrize(("allocated", "cap"), [(0, 30), (80, 20), (100, 0), (140, 0)])
     def test_default_cap_is_at_most_what_is_left(self, allocated, cap):

@@ -58,7 +58,7 @@ class OpenBudgets:
         cap = allowance.default_cap(self.default_cap_nanousd)
         if cap == 0:
             return None
-        allowances[scope.owner_user_id] = allowance.reallocated(0, cap)
+        allowances[scope.owner_user_id] = allowance.reallocated(scope, 0, cap)
         allocation = Allocation(scope, cap)
         await work.allowances.save(allowances[scope.owner_user_id])
         await work.allocations.save(allocation)

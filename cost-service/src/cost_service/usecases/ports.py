@@ -65,7 +65,11 @@ class Ledger(Protocol):
 
 class Allowances(Protocol):
     async def get_for_update(self, user_id: str, default_nanousd: int) -> Allowance:
-        """Return a user's allowance, locked; made with the default at first use."""
+        """Return a user's allowance, locked; made with the default at first use.
+
+        What is overspent is as of after the lock: while it is held, no cap of the user's scopes
+        changes, so a scope within its cap stays there and an overspent one can only come down.
+        """
         ...
 
     async def save(self, allowance: Allowance) -> None: ...

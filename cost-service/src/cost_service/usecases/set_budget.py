@@ -61,7 +61,7 @@ class SetBudget:
             raise Unavailable("budget")
         before = known.cap_nanousd if known else 0
         allocation = Allocation(known.scope if known else scope, cap_nanousd)
-        await work.allowances.save(allowance.reallocated(before, cap_nanousd))
+        await work.allowances.save(allowance.reallocated(scope, before, cap_nanousd))
         await work.allocations.save(allocation)
         return before, await work.budgets.set_cap(allocation)
 
