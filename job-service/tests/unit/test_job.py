@@ -202,6 +202,15 @@ class TestErrors:
         assert (job.state, job.failure_reason) == (JobState.FAILED, AMBIGUOUS)
         assert settlement_of(job).kind is SettlementKind.VOID
 
+    def test_answer_cut_off_after_go_keeps_its_key(self):
+        """X-P4: nothing came yet, but it may have been paid, so the same key runs nothing again."""
+        cut_off = a_job(
+            JobKind.INTERACTIVE, state=JobState.RUNNING, dispatch=Dispatch("yotta", "task")
+        ).abandoned(Progress())
+
+        assert (cut_off.state, cut_off.failure_reason) == (JobState.FAILED, AMBIGUOUS)
+        assert not cut_off.frees_its_key
+
     @pytest.mark.parametrize("error", [NO_CAPACITY, TOO_LONG])
     def test_dispatched_work_of_which_nothing_ran_is_not(self, error):
         job = running(dispatch=Dispatch("yotta", "task")).errored(error, Progress(), POLICY)
