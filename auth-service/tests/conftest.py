@@ -267,6 +267,10 @@ class World:
         account, _ = await self.registered(email)
         return a_person(account.user.user_id)
 
+    async def project(self, caller, name="Research", request_id=""):
+        """Create a project and return it."""
+        return (await self.access.create_project(caller, name, request_id)).project
+
     async def verifier(self):
         verifier = own_verifier(self.settings.auth_issuer, self.parts)
         await verifier.refresh()

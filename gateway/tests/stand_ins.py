@@ -189,7 +189,7 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             api_key=an_api_key(), secret=api_key()
         ),
         "CreateProject": lambda request, context: access_service_pb2.CreateProjectResponse(
-            project=a_project(OTHER_PROJECT_ID, request.name)
+            project=a_project(OTHER_PROJECT_ID, request.name), created=True
         ),
         "GetProject": lambda request, context: access_service_pb2.GetProjectResponse(
             project=a_project(request.project_id)

@@ -85,9 +85,7 @@ async def test_one_request_makes_one_project_and_one_key(world, rows):
     """A creation repeated at once, by a client that lost patience."""
     ann = await world.person()
 
-    projects = await asyncio.gather(
-        *(world.access.create_project(ann, "Research", "r1") for _ in range(20))
-    )
+    projects = await asyncio.gather(*(world.project(ann, "Research", "r1") for _ in range(20)))
     keys = await asyncio.gather(
         *(world.access.create_api_key(ann, NewApiKey("ci", request_id="r1")) for _ in range(20))
     )

@@ -209,6 +209,20 @@ class TestProjects:
             found = await work.projects.list_of_member(user.user_id, after=None, limit=10)
             assert found == [default]
 
+    async def test_an_archived_project_frees_its_request_id(self, unit_of_work):
+        """The next project of that request is stored, and found by the one after."""
+        user, _ = await stored(unit_of_work)
+        first, second = (a_project(user, request_id="r1") for _ in range(2))
+
+        async with unit_of_work() as work:
+            await work.projects.add_owned(first)
+            await work.projects.save(first.archived(NOW))
+        async with unit_of_work() as work:
+            assert await work.projects.add_owned(second) == second
+            assert await work.projects.add_owned(a_project(user, request_id="r1")) == second
+            found = await work.projects.find_membership(user.user_id, second.project_id)
+            assert found.role is ProjectRole.OWNER
+
     async def test_pages_are_oldest_first(self, unit_of_work):
         """Projects of the same moment are in the order of their ids."""
         user, default = await stored(unit_of_work)

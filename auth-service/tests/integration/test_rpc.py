@@ -363,6 +363,49 @@ class TestProjectsAndKeys:
             )
         assert caught.value.reason == "PERMISSION_DENIED"
 
+    async def test_a_repeated_creation_says_so(self, served):
+        """The first project comes back as not created; another name is refused."""
+        ann = await served.gateway.register()
+        metadata = with_token(ann.tokens.access_token)
+        access = served.gateway.access
+        request = access_service_pb2.CreateProjectRequest(name="Research", request_id="r1")
+        first = await access.CreateProject(request, metadata=metadata)
+        again = await access.CreateProject(request, metadata=metadata)
+
+        assert (first.created, again.created) == (True, False)
+        assert again.project == first.project
+        request.name = "Other"
+        with pytest.raises(ServiceError) as caught, rpc_errors():
+            await access.CreateProject(request, metadata=metadata)
+        assert caught.value.code is ErrorCode.INVALID_ARGUMENT
+        assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
+
+    async def test_a_key_makes_no_project(self, served):
+        """Not even one with the scope `projects:write`, and nothing is left behind."""
+        ann = await served.gateway.register()
+        metadata = with_token(ann.tokens.access_token)
+        access = served.gateway.access
+        created = await access.CreateApiKey(
+            access_service_pb2.CreateApiKeyRequest(
+                name="ci", scopes=[access_service_pb2.API_KEY_SCOPE_PROJECTS_WRITE]
+            ),
+            metadata=metadata,
+        )
+        exchanged = await access.ExchangeApiKey(
+            access_service_pb2.ExchangeApiKeyRequest(secret=created.secret)
+        )
+        with pytest.raises(ServiceError) as caught, rpc_errors():
+            await access.CreateProject(
+                access_service_pb2.CreateProjectRequest(name="Research"),
+                metadata=with_token(exchanged.internal_token),
+            )
+        page = await access.ListProjects(
+            access_service_pb2.ListProjectsRequest(), metadata=metadata
+        )
+
+        assert caught.value.code is ErrorCode.PERMISSION_DENIED
+        assert len(page.projects) == 1
+
     async def test_another_users_project_looks_absent(self, served):
         """X-Z1: the same answer as for an id that never was."""
         ann = await served.gateway.register()

@@ -52,7 +52,7 @@ async def test_the_secret_is_shown_once(world, unit_of_work):
 async def test_a_request_id_belongs_to_one_project(world):
     """Repeated for another project, it is refused rather than answered with a foreign key."""
     ann = await world.person()
-    project = await world.access.create_project(ann, "Research", "")
+    project = await world.project(ann, "Research", "")
     await world.access.create_api_key(ann, NewApiKey("ci", request_id="r1"))
 
     with pytest.raises(InvalidArgument):
@@ -73,7 +73,7 @@ async def test_a_guess_costs_no_query(world, unit_of_work):
 async def test_refusals_read_alike(world, unit_of_work, clock):
     """Mistyped, unknown, expired, deleted, owner gone: one message."""
     ann, ben = await world.person(), await world.person("ben@example.org")
-    project = await world.access.create_project(ann, "Research", "")
+    project = await world.project(ann, "Research", "")
     unit_of_work.database.members[project.project_id, ben.user_id] = ProjectRole.MANAGER
     ends = clock.now() + timedelta(hours=1)
     expired = await world.access.create_api_key(ann, NewApiKey("a", expires_at=ends))
@@ -117,7 +117,7 @@ async def test_use_is_remembered_once_a_minute(world, unit_of_work, clock, start
 async def test_only_who_may_makes_keys(world, unit_of_work):
     """A developer of the project may not; a stranger does not see it."""
     ann, ben = await world.person(), await world.person("ben@example.org")
-    project = await world.access.create_project(ann, "Research", "")
+    project = await world.project(ann, "Research", "")
     wanted = NewApiKey("ci", project.project_id)
 
     with pytest.raises(ProjectNotFound):

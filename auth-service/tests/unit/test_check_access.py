@@ -30,7 +30,7 @@ async def test_a_key_is_bound_by_its_scopes(world):
 async def test_absent_and_foreign_read_alike(world):
     """A project that is not theirs, none at all, and an unknown user."""
     ann, ben = await world.person(), await world.person("ben@example.org")
-    project = await world.access.create_project(ann, "Research", "")
+    project = await world.project(ann, "Research", "")
     for user_id, project_id in [
         (ben.user_id, project.project_id),
         (ben.user_id, new_id()),

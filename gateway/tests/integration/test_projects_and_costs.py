@@ -1,11 +1,20 @@
 """Projects, budgets and costs over HTTP."""
 
 import pytest
+from weir.auth.v1 import access_service_pb2
 from weir.cost.v1 import cost_service_pb2
 
 from service_kit.errors import ErrorCode
 
-from ..stand_ins import JOB_ID, OTHER_PROJECT_ID, PROJECT_ID, USER_ID, a_budget, refusal
+from ..stand_ins import (
+    JOB_ID,
+    OTHER_PROJECT_ID,
+    PROJECT_ID,
+    USER_ID,
+    a_budget,
+    a_project,
+    refusal,
+)
 
 ABSENT = "0192f0c0-0000-7000-8000-00000000ffff"
 
@@ -54,6 +63,82 @@ async def test_refused_budget_leaves_no_project(http, script, person):
     assert answer.json()["title"] == "ALLOWANCE_EXCEEDED"
     assert answer.json()["metadata"] == {"allowance_nanousd": "5"}
     assert script.last("DeleteProject").request.project_id == OTHER_PROJECT_ID
+
+
+@pytest.fixture
+def repeated(script):
+    """auth-service has seen the idempotency key before."""
+    script.answers["CreateProject"] = access_service_pb2.CreateProjectResponse(
+        project=a_project(OTHER_PROJECT_ID, "Moon"), created=False
+    )
+
+
+async def create_moon(http, caller):
+    return await http.post(
+        "/api/v1/projects",
+        headers={**caller, "Idempotency-Key": "k1"},
+        json={"name": "Moon", "budget_allocated": 1000},
+    )
+
+
+@pytest.mark.usefixtures("repeated")
+async def test_repetition_keeps_the_budget_of_today(http, script, person):
+    """The cap that somebody chose since is shown, not reset."""
+    answer = await create_moon(http, person)
+
+    assert (answer.status_code, answer.json()["budget_allocated"]) == (201, 100.0)
+    assert script.last("GetBudget").request.project_id == OTHER_PROJECT_ID
+    assert not script.of("SetBudget")
+
+
+@pytest.mark.usefixtures("repeated")
+async def test_refused_budget_of_a_repetition_leaves_the_project(http, script, person):
+    """The refusal is shown; a project that lives already is not taken back."""
+    script.answers["GetBudget"] = cost_service_pb2.GetBudgetResponse(
+        budget=a_budget(OTHER_PROJECT_ID, has_budget=False, cap_nanousd=0)
+    )
+    script.answers["SetBudget"] = refusal(ErrorCode.FAILED_PRECONDITION, "ALLOWANCE_EXCEEDED")
+
+    answer = await create_moon(http, person)
+
+    assert (answer.status_code, answer.json()["title"]) == (409, "ALLOWANCE_EXCEEDED")
+    assert script.of("SetBudget")
+    assert not script.of("DeleteProject")
+
+
+async def test_idempotency_key_of_another_project(http, script, person):
+    """auth-service refuses another name: 422, and no budget is touched."""
+    script.answers["CreateProject"] = refusal(ErrorCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REUSED")
+
+    answer = await create_moon(http, person)
+
+    assert (answer.status_code, answer.json()["title"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert not script.of("SetBudget")
+    assert not script.of("DeleteProject")
+
+
+async def test_keys_make_no_projects(http, script, program):
+    """auth-service refuses them: 403 in its words, and nothing else is called."""
+    script.answers["CreateProject"] = refusal(
+        ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED", "An API key can't create projects."
+    )
+
+    answer = await create_moon(http, program)
+
+    assert (answer.status_code, answer.json()["title"]) == (403, "PERMISSION_DENIED")
+    assert answer.json()["detail"] == "An API key can't create projects."
+    assert not script.of("SetBudget")
+    assert not script.of("DeleteProject")
+
+
+async def test_keys_set_budgets(http, script, program):
+    """A key may still top up its own project."""
+    answer = await http.put(
+        f"/api/v1/projects/{PROJECT_ID}/budget", headers=program, json={"budget_allocated": 200}
+    )
+
+    assert answer.status_code == 200
+    assert script.last("SetBudget").request.project_id == PROJECT_ID
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.domain.project import Budget, BudgetStatus, Project
 from gateway.usecases.create_project import CreateProject
+from gateway.usecases.ports import ProjectOfRequest
 from service_kit.errors import ErrorCode, ServiceError
 
 
@@ -21,8 +22,10 @@ class FakeProjects:
         self.delete_error = None
 
     async def create_project(self, name, request_id):
+        created = "p1" not in self.names
         self.names["p1"] = name
-        return Project("p1", name, "u1", False, datetime(2026, 1, 1, tzinfo=UTC))
+        project = Project("p1", name, "u1", False, datetime(2026, 1, 1, tzinfo=UTC))
+        return ProjectOfRequest(project, created)
 
     async def delete_project(self, project_id):
         if self.delete_error:
@@ -39,7 +42,12 @@ class FakeBudgets:
         if self.error and cap_nanousd:
             raise self.error
         self.caps[project_id] = cap_nanousd
-        return Budget(project_id, "2026-01", True, cap_nanousd, 0, 0, BudgetStatus.OK)
+        return await self.get_budget(project_id)
+
+    async def get_budget(self, project_id):
+        if project_id not in self.caps:
+            return Budget(project_id, "2026-01", False, 0, 0, 0, BudgetStatus.NO_BUDGET_SET)
+        return Budget(project_id, "2026-01", True, self.caps[project_id], 0, 0, BudgetStatus.OK)
 
 
 @pytest.fixture
@@ -110,3 +118,38 @@ async def test_failed_compensation_does_not_hide_the_refusal(projects, budgets):
         await CreateProject(projects, budgets)("Moon", 5, "")
 
     assert caught.value.reason == "ALLOWANCE_EXCEEDED"
+
+
+@pytest.mark.parametrize("code", [ErrorCode.FAILED_PRECONDITION, ErrorCode.UNAVAILABLE])
+async def test_refused_budget_of_a_repetition_leaves_the_project(projects, budgets, code):
+    """A request takes back what it created itself, never what was there before."""
+    projects.names["p1"] = "Moon"
+    budgets.error = refused(code)
+
+    with pytest.raises(ServiceError):
+        await CreateProject(projects, budgets)("Moon", 5, "key")
+
+    assert projects.names == {"p1": "Moon"}
+    assert budgets.caps == {}
+
+
+@pytest.mark.parametrize("asked", [5, None])
+@pytest.mark.parametrize("chosen", [0, 9])
+async def test_repetition_keeps_the_budget_of_today(projects, budgets, asked, chosen):
+    """Somebody changed the budget since: that one stays, and is what the answer says."""
+    projects.names["p1"], budgets.caps["p1"] = "Moon", chosen
+
+    _, budget = await CreateProject(projects, budgets)("Moon", asked, "key")
+
+    assert budget.cap_nanousd == chosen
+    assert budgets.caps == {"p1": chosen}
+
+
+async def test_repetition_completes_the_project(projects, budgets):
+    """After a lost reply the project has no budget yet: the retry sets it."""
+    projects.names["p1"] = "Moon"
+
+    _, budget = await CreateProject(projects, budgets)("Moon", 5, "key")
+
+    assert budget.cap_nanousd == 5
+    assert budgets.caps == {"p1": 5}

@@ -25,14 +25,20 @@ class PostgresProjects:
         self._session = session
 
     async def add_owned(self, project: Project) -> Project:
+        # The update changes nothing, but finds the first project in the same step: read
+        # afterwards, it might have been archived and its request id be free again.
         statement = (
             insert(projects)
             .values(_values(project))
-            .on_conflict_do_nothing(index_elements=["owner_user_id", "request_id"])
-            .returning(projects.c.project_id)
+            .on_conflict_do_update(
+                index_elements=["owner_user_id", "request_id"],
+                set_={"request_id": project.request_id},
+            )
+            .returning(projects)
         )
-        if await self._session.scalar(statement) is None:
-            return await self._first_of_request(project)
+        stored = _project((await self._session.execute(statement)).one())
+        if stored.project_id != project.project_id:
+            return stored
         await self._session.execute(
             insert(members).values(
                 project_id=project.project_id,
@@ -41,13 +47,6 @@ class PostgresProjects:
             )
         )
         return project
-
-    async def _first_of_request(self, project: Project) -> Project:
-        query = select(projects).where(
-            projects.c.owner_user_id == project.owner_user_id,
-            projects.c.request_id == project.request_id,
-        )
-        return _project((await self._session.execute(query)).one())
 
     async def find_membership(self, user_id: str, project_id: str) -> Membership | None:
         if not is_uuid(project_id):

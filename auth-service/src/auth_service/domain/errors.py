@@ -10,7 +10,9 @@ __all__ = [
     "CredentialsRefused",
     "DefaultProjectKept",
     "EmailTaken",
+    "IdempotencyKeyReused",
     "PasswordRefused",
+    "PersonNeeded",
     "ProjectNotFound",
     "RefreshTokenRefused",
     "RefreshTokenReused",
@@ -113,6 +115,26 @@ class UserNotFound(ServiceError):
 
     def __init__(self, user_id: str) -> None:
         super().__init__(f"User {user_id} does not exist.", metadata={"user_id": user_id})
+
+
+class PersonNeeded(ServiceError):
+    """An API key tried what only people do, whatever its scopes."""
+
+    code = ErrorCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"An API key can't {what}; log in as a person.")
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The request id made something else than what is asked for now."""
+
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used before, with another request.")
 
 
 class DefaultProjectKept(ServiceError):

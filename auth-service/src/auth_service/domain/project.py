@@ -28,14 +28,14 @@ class Project:
     archived_at: datetime | None = None
 
     def archived(self, now: datetime) -> Project:
-        """Return this project removed.
+        """Return this project removed; its `request_id` is free for another one.
 
         Raises:
             DefaultProjectKept: It is somebody's default project.
         """
         if self.is_default:
             raise DefaultProjectKept(self.project_id)
-        return replace(self, archived_at=now)
+        return replace(self, archived_at=now, request_id=None)
 
 
 @dataclass(frozen=True, slots=True)

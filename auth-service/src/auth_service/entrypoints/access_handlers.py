@@ -45,8 +45,10 @@ class AccessHandlers(pb_grpc.AccessServiceServicer):
     async def CreateProject(
         self, request: pb.CreateProjectRequest, context: Context
     ) -> pb.CreateProjectResponse:
-        project = await self._use_cases.create_project(caller(), request.name, request.request_id)
-        return pb.CreateProjectResponse(project=convert.project_to_proto(project))
+        found = await self._use_cases.create_project(caller(), request.name, request.request_id)
+        return pb.CreateProjectResponse(
+            project=convert.project_to_proto(found.project), created=found.created
+        )
 
     async def GetProject(
         self, request: pb.GetProjectRequest, context: Context

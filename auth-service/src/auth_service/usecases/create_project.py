@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auth_service.domain.audit import AuditAction, AuditEntry
+from auth_service.domain.errors import IdempotencyKeyReused, PersonNeeded
 from auth_service.domain.permissions import Permission
 from auth_service.domain.project import Project, parse_name
 from auth_service.domain.request_key import parse_request_id
@@ -16,19 +17,31 @@ from service_kit.request_context import Caller
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectOfRequest:
+    """The project of a request; `created` is false when the request was seen before."""
+
+    project: Project
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CreateProject:
     """Stores a project whose owner is the caller."""
 
     unit_of_work: UnitOfWorkFactory
     clock: Clock
 
-    async def __call__(self, caller: Caller, name: str, request_id: str) -> Project:
+    async def __call__(self, caller: Caller, name: str, request_id: str) -> ProjectOfRequest:
         """Return the project, or the one made first for the same `request_id`.
 
         Raises:
+            PersonNeeded: The caller is an API key.
             InvalidArgument: The name or the request id is malformed.
-            PermissionDenied: The caller is an API key without `projects:write`.
+            IdempotencyKeyReused: The request id made a project of another name.
         """
+        if caller.kind == "api_key":
+            # It belongs to one project, and could neither see nor fund a new one.
+            raise PersonNeeded("create projects")
         now = self.clock.now()
         project = Project(
             project_id=new_id(),
@@ -42,10 +55,13 @@ class CreateProject:
             # The right to make projects is the one a caller has at home.
             await require(work, caller, "", Permission.PROJECTS_WRITE)
             stored = await work.projects.add_owned(project)
-            if stored.project_id == project.project_id:
+            if stored.name != project.name:
+                raise IdempotencyKeyReused()
+            created = stored.project_id == project.project_id
+            if created:
                 await work.audit.add(
                     AuditEntry(
                         AuditAction.PROJECT_CREATED, now, caller.user_id, subject=stored.project_id
                     )
                 )
-        return stored
+        return ProjectOfRequest(stored, created)

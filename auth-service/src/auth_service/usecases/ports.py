@@ -55,8 +55,8 @@ class Projects(Protocol):
     async def add_owned(self, project: Project) -> Project:
         """Store a project and its owner's membership, and return it as stored.
 
-        Where the owner's `request_id` was seen before, nothing is stored and
-        the project made first is returned.
+        Where a project of the owner's has the `request_id`, nothing is stored
+        and that project is returned.
         """
         ...
 

@@ -18,7 +18,7 @@ from weir.auth.v1 import membership_service_pb2 as membership_pb
 from weir.auth.v1 import membership_service_pb2_grpc as membership_grpc
 
 from gateway.domain.project import Project
-from gateway.usecases.ports import InternalToken
+from gateway.usecases.ports import InternalToken, ProjectOfRequest
 from service_kit.access import ProjectAccess
 from service_kit.grpc_errors import rpc_errors
 from service_kit.tokens import Denial, PublicKey
@@ -62,12 +62,12 @@ class AuthClient:
             response = await self._accounts.GetCurrentUser(auth_pb.GetCurrentUserRequest())
         return response.user
 
-    async def create_project(self, name: str, request_id: str) -> Project:
+    async def create_project(self, name: str, request_id: str) -> ProjectOfRequest:
         with rpc_errors():
             response = await self._access.CreateProject(
                 access_pb.CreateProjectRequest(name=name, request_id=request_id)
             )
-        return _project(response.project)
+        return ProjectOfRequest(_project(response.project), response.created)
 
     async def get_project(self, project_id: str) -> Project:
         with rpc_errors():

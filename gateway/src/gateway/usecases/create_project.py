@@ -34,7 +34,11 @@ class CreateProject:
     async def __call__(
         self, name: str, cap_nanousd: int | None, request_id: str
     ) -> tuple[Project, Budget | None]:
-        """Return the project and the budget it was given, if one was asked for.
+        """Return the project and its budget, if it has one.
+
+        A repeated request finds what the first one made. It completes it where
+        the budget is missing, and changes nothing else: the project may be in
+        use by now, with a budget that somebody chose since.
 
         Args:
             name: What people call it.
@@ -44,7 +48,10 @@ class CreateProject:
         Raises:
             ServiceError: As auth-service or cost-service refused it.
         """
-        project = await self.projects.create_project(name, request_id)
+        found = await self.projects.create_project(name, request_id)
+        project = found.project
+        if not found.created:
+            return project, await self._complete(project.project_id, cap_nanousd)
         if cap_nanousd is None:
             return project, None
         try:
@@ -54,6 +61,12 @@ class CreateProject:
             if not (request_id and error.code in _UNCERTAIN):
                 await self._take_back(project.project_id, uncertain=error.code in _UNCERTAIN)
             raise
+
+    async def _complete(self, project_id: str, cap_nanousd: int | None) -> Budget:
+        budget = await self.budgets.get_budget(project_id)
+        if budget.has_budget or cap_nanousd is None:
+            return budget
+        return await self.budgets.set_budget(project_id, cap_nanousd)
 
     async def _take_back(self, project_id: str, *, uncertain: bool) -> None:
         try:

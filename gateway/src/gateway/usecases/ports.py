@@ -19,6 +19,14 @@ class InternalToken:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ProjectOfRequest:
+    """The project of a request; `created` is false when the request was seen before."""
+
+    project: Project
+    created: bool
+
+
 class ApiKeyExchange(Protocol):
     """Knows API keys (auth-service)."""
 
@@ -34,7 +42,7 @@ class ApiKeyExchange(Protocol):
 class Projects(Protocol):
     """Keeps projects (auth-service). The caller is the current request's."""
 
-    async def create_project(self, name: str, request_id: str) -> Project: ...
+    async def create_project(self, name: str, request_id: str) -> ProjectOfRequest: ...
 
     async def delete_project(self, project_id: str) -> None: ...
 
@@ -47,6 +55,8 @@ class Budgets(Protocol):
     """Keeps budgets (cost-service). The caller is the current request's."""
 
     async def set_budget(self, project_id: str, cap_nanousd: int) -> Budget: ...
+
+    async def get_budget(self, project_id: str) -> Budget: ...
 
 
 class RateLimiter(Protocol):

@@ -35,7 +35,11 @@ router = APIRouter(
 async def create_project(
     body: CreateProjectBody, edge: EdgeParts, _: CurrentCaller, request_id: IdempotencyKey
 ) -> ProjectWithBudgetView:
-    """Create a project of the caller's. Where its budget is refused, no project is left."""
+    """Create a project of the caller's, who is a person: API keys create none.
+
+    Where its budget is refused, no project is left. A repeated `Idempotency-Key` returns the
+    project made first, and sets the budget only where that has none.
+    """
     project, budget = await edge.create_project(body.name, body.budget_allocated, request_id)
     return convert.project_with_budget_view(project, budget)
 

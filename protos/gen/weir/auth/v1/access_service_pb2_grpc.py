@@ -72,8 +72,11 @@ class AccessServiceServicer:
     """
 
     def CreateProject(self, request, context):
-        """Creates a project whose owner is the caller. The same `request_id` from
-        the same caller returns the project created first.
+        """Creates a project whose owner is the caller, who is a person: an API key
+        belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
+        from the same caller returns the project created first, or fails with
+        `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
+        frees its `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

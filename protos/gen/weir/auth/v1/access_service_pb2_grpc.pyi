@@ -34,8 +34,11 @@ class AccessServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessServiceAsyncStub: ...
     CreateProject: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateProjectRequest, _access_service_pb2.CreateProjectResponse]
-    """Creates a project whose owner is the caller. The same `request_id` from
-    the same caller returns the project created first.
+    """Creates a project whose owner is the caller, who is a person: an API key
+    belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
+    from the same caller returns the project created first, or fails with
+    `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
+    frees its `request_id`.
     """
     GetProject: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.GetProjectRequest, _access_service_pb2.GetProjectResponse]
     """Returns a project that the caller is a member of, or `PROJECT_NOT_FOUND`."""
@@ -61,8 +64,11 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProject: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateProjectRequest, _access_service_pb2.CreateProjectResponse]  # type: ignore[assignment]
-    """Creates a project whose owner is the caller. The same `request_id` from
-    the same caller returns the project created first.
+    """Creates a project whose owner is the caller, who is a person: an API key
+    belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
+    from the same caller returns the project created first, or fails with
+    `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
+    frees its `request_id`.
     """
     GetProject: _aio.UnaryUnaryMultiCallable[_access_service_pb2.GetProjectRequest, _access_service_pb2.GetProjectResponse]  # type: ignore[assignment]
     """Returns a project that the caller is a member of, or `PROJECT_NOT_FOUND`."""
@@ -91,8 +97,11 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateProjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CreateProjectResponse, _abc.Awaitable[_access_service_pb2.CreateProjectResponse]]:
-        """Creates a project whose owner is the caller. The same `request_id` from
-        the same caller returns the project created first.
+        """Creates a project whose owner is the caller, who is a person: an API key
+        belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
+        from the same caller returns the project created first, or fails with
+        `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
+        frees its `request_id`.
         """
 
     @_abc_1.abstractmethod
