@@ -118,6 +118,21 @@ def test_a_service_that_never_gets_ready_is_named(stack: Stack, stand_ins: dict[
     assert processes_of(stack.home) == []
 
 
+def test_up_waits_for_a_model(stack: Stack, stand_ins: dict[str, str]) -> None:
+    """A stack on which no prompt could run yet is not up."""
+    without = Stack(
+        stack.home,
+        environment=stand_ins,
+        services={"gateway": {"NO_MODEL": "1"}},
+        seconds_to_start=3,
+    )
+
+    with pytest.raises(ServiceFailed, match="No model is served after 3 s"):
+        without.up()
+
+    assert processes_of(stack.home) == []
+
+
 def test_two_stacks_share_nothing(stack: Stack, place: Path, stand_ins: dict[str, str]) -> None:
     """Two clones of the repository run side by side."""
     other = Stack(place / "other", environment=stand_ins, stop_with_launcher=True)
