@@ -119,7 +119,9 @@ class Job(_message.Message):
     job_id: _builtins.str
     project_id: _builtins.str
     type: _builtins.str
-    """`generation_v2`, `implement_feature`, or `chat_completion` when interactive"""
+    """`generation_v2`, `implement_feature`; when interactive `chat_completion`,
+    `completion` or `embedding`
+    """
     kind: Global___JobKind.ValueType
     state: Global___JobState.ValueType
     attempt: _builtins.int
@@ -206,7 +208,11 @@ class JobSpecification(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     RESIDENCY_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     type: _builtins.str
+    """Says what is asked of the model, too: `completion` continues a text,
+    `embedding` makes vectors, all others answer a conversation.
+    """
     model: _builtins.str
     """A model's name; `auto` when empty."""
     residency: _router_service_pb2.Residency.ValueType
@@ -216,6 +222,12 @@ class JobSpecification(_message.Message):
     def sampling(self) -> _inference_service_pb2.SamplingParameters:
         """`max_tokens` 0 means the model's default."""
 
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In place of messages: one text for a `completion`, 1 to 256 for an
+        `embedding`.
+        """
+
     def __init__(
         self,
         *,
@@ -224,10 +236,11 @@ class JobSpecification(_message.Message):
         messages: _abc.Iterable[_inference_service_pb2.ChatMessage] | None = ...,
         sampling: _inference_service_pb2.SamplingParameters | None = ...,
         residency: _router_service_pb2.Residency.ValueType = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "residency", b"residency", "sampling", b"sampling", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "messages", b"messages", "model", b"model", "residency", b"residency", "sampling", b"sampling", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,6 +412,7 @@ class RunJobResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def admitted(self) -> Global___RunJobResponse.Admitted: ...
     @_builtins.property
@@ -409,6 +423,10 @@ class RunJobResponse(_message.Message):
     def delta(self) -> Global___RunJobResponse.Delta: ...
     @_builtins.property
     def finished(self) -> Global___RunJobResponse.Finished: ...
+    @_builtins.property
+    def embedding(self) -> _inference_service_pb2.Embedding:
+        """One for each input, in their order."""
+
     def __init__(
         self,
         *,
@@ -417,12 +435,13 @@ class RunJobResponse(_message.Message):
         started: Global___RunJobResponse.Started | None = ...,
         delta: Global___RunJobResponse.Delta | None = ...,
         finished: Global___RunJobResponse.Finished | None = ...,
+        embedding: _inference_service_pb2.Embedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "decision", b"decision", "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "decision", b"decision", "delta", b"delta", "embedding", b"embedding", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "decision", b"decision", "delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "decision", b"decision", "delta", b"delta", "embedding", b"embedding", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["admitted", "decision", "started", "delta", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["admitted", "decision", "started", "delta", "finished", "embedding"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -524,3 +543,374 @@ class ListJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListJobsResponse: _TypeAlias = ListJobsResponse  # noqa: Y015
+
+@_typing.final
+class WatchJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The caller's default project when empty."""
+    job_id: _builtins.str
+    after: _builtins.str
+    """The cursor of the last event that was seen; empty for all."""
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "job_id", b"job_id", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchJobRequest: _TypeAlias = WatchJobRequest  # noqa: Y015
+
+@_typing.final
+class WatchJobResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Lifecycle(_message.Message):
+        """A change of the job, numbered by the job without holes."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class DetailsEntry(_message.Message):
+            DESCRIPTOR: _descriptor.Descriptor
+
+            KEY_FIELD_NUMBER: _builtins.int
+            VALUE_FIELD_NUMBER: _builtins.int
+            key: _builtins.str
+            value: _builtins.str
+            def __init__(
+                self,
+                *,
+                key: _builtins.str = ...,
+                value: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        SEQ_FIELD_NUMBER: _builtins.int
+        TYPE_FIELD_NUMBER: _builtins.int
+        DETAILS_FIELD_NUMBER: _builtins.int
+        OCCURRED_AT_FIELD_NUMBER: _builtins.int
+        seq: _builtins.int
+        type: _builtins.str
+        """Such as `created`, `blocked`, `pending`, `running`, `dispatched`,
+        `released`, `completed`
+        """
+        @_builtins.property
+        def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+        @_builtins.property
+        def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+        def __init__(
+            self,
+            *,
+            seq: _builtins.int = ...,
+            type: _builtins.str = ...,
+            details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+            occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "occurred_at", b"occurred_at", "seq", b"seq", "type", b"type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Delta(_message.Message):
+        """A piece of the answer, numbered within its attempt from 1."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ATTEMPT_FIELD_NUMBER: _builtins.int
+        NUMBER_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        attempt: _builtins.int
+        number: _builtins.int
+        text: _builtins.str
+        def __init__(
+            self,
+            *,
+            attempt: _builtins.int = ...,
+            number: _builtins.int = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "number", b"number", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Gap(_message.Message):
+        """Deltas were lost (Redis was wiped, or the reader was too slow). A
+        `Snapshot` follows.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ATTEMPT_FIELD_NUMBER: _builtins.int
+        FIRST_MISSING_FIELD_NUMBER: _builtins.int
+        LAST_MISSING_FIELD_NUMBER: _builtins.int
+        attempt: _builtins.int
+        first_missing: _builtins.int
+        """The first and the last delta that are missing."""
+        last_missing: _builtins.int
+        def __init__(
+            self,
+            *,
+            attempt: _builtins.int = ...,
+            first_missing: _builtins.int = ...,
+            last_missing: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "first_missing", b"first_missing", "last_missing", b"last_missing"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Snapshot(_message.Message):
+        """The whole answer of an attempt so far: in place of all of its deltas up to
+        `number`.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ATTEMPT_FIELD_NUMBER: _builtins.int
+        NUMBER_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
+        attempt: _builtins.int
+        number: _builtins.int
+        text: _builtins.str
+        def __init__(
+            self,
+            *,
+            attempt: _builtins.int = ...,
+            number: _builtins.int = ...,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "number", b"number", "text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Ended(_message.Message):
+        """The final state. Nothing follows."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        JOB_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def job(self) -> Global___Job: ...
+        def __init__(
+            self,
+            *,
+            job: Global___Job | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    LIFECYCLE_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to resume after this event."""
+    @_builtins.property
+    def lifecycle(self) -> Global___WatchJobResponse.Lifecycle: ...
+    @_builtins.property
+    def delta(self) -> Global___WatchJobResponse.Delta: ...
+    @_builtins.property
+    def gap(self) -> Global___WatchJobResponse.Gap: ...
+    @_builtins.property
+    def snapshot(self) -> Global___WatchJobResponse.Snapshot: ...
+    @_builtins.property
+    def ended(self) -> Global___WatchJobResponse.Ended: ...
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        lifecycle: Global___WatchJobResponse.Lifecycle | None = ...,
+        delta: Global___WatchJobResponse.Delta | None = ...,
+        gap: Global___WatchJobResponse.Gap | None = ...,
+        snapshot: Global___WatchJobResponse.Snapshot | None = ...,
+        ended: Global___WatchJobResponse.Ended | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "ended", b"ended", "event", b"event", "gap", b"gap", "lifecycle", b"lifecycle", "snapshot", b"snapshot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "delta", b"delta", "ended", b"ended", "event", b"event", "gap", b"gap", "lifecycle", b"lifecycle", "snapshot", b"snapshot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["lifecycle", "delta", "gap", "snapshot", "ended"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchJobResponse: _TypeAlias = WatchJobResponse  # noqa: Y015
+
+@_typing.final
+class GetReceiptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The caller's default project when empty."""
+    job_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceiptRequest: _TypeAlias = GetReceiptRequest  # noqa: Y015
+
+@_typing.final
+class GetReceiptResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> Global___Receipt: ...
+    def __init__(
+        self,
+        *,
+        receipt: Global___Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceiptResponse: _TypeAlias = GetReceiptResponse  # noqa: Y015
+
+@_typing.final
+class Receipt(_message.Message):
+    """What a job did and cost, signed by job-service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """Canonical JSON (docs/receipts.md), the very bytes that were signed."""
+    key_id: _builtins.str
+    """RFC 7638 thumbprint of the key that signed."""
+    signature: _builtins.bytes
+    """Ed25519 (RFC 8032), 64 bytes."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptKey]:
+        """The keys that this receipt needs to be verified."""
+
+    def __init__(
+        self,
+        *,
+        statement: _builtins.bytes = ...,
+        key_id: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+        keys: _abc.Iterable[Global___ReceiptKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "keys", b"keys", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class ReceiptKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    public_key: _builtins.bytes
+    """Raw Ed25519 public key, 32 bytes."""
+    owner: _builtins.str
+    """`job-service` or `gpu-worker/<worker id>`"""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was first used."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+        owner: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "key_id", b"key_id", "owner", b"owner", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceiptKey: _TypeAlias = ReceiptKey  # noqa: Y015
+
+@_typing.final
+class ListReceiptKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptKeysRequest: _TypeAlias = ListReceiptKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListReceiptKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceiptKey]:
+        """Kept as long as receipts are; newest first."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___ReceiptKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptKeysResponse: _TypeAlias = ListReceiptKeysResponse  # noqa: Y015

@@ -57,6 +57,21 @@ class JobServiceStub:
                 request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.WatchJob = channel.unary_stream(
+                '/weir.job.v1.JobService/WatchJob',
+                request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
+                response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
+                _registered_method=True)
+        self.GetReceipt = channel.unary_unary(
+                '/weir.job.v1.JobService/GetReceipt',
+                request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptRequest.SerializeToString,
+                response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptResponse.FromString,
+                _registered_method=True)
+        self.ListReceiptKeys = channel.unary_unary(
+                '/weir.job.v1.JobService/ListReceiptKeys',
+                request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysRequest.SerializeToString,
+                response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -99,6 +114,32 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchJob(self, request, context):
+        """Streams what happens to a job: first what happened since `after`, then
+        what happens, and `Ended` at last. No event is left out or told twice
+        without a `Gap`. `JOB_NOT_FOUND` as in `GetJob`; `EVENT_CURSOR_INVALID` if
+        `after` was never a cursor of this job.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReceipt(self, request, context):
+        """Returns the signed receipt of a job in a final state, or
+        `JOB_NOT_FINISHED`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReceiptKeys(self, request, context):
+        """Returns every public key that signed receipts, or results within them.
+        Needs no token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +162,21 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.FromString,
                     response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'WatchJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchJob,
+                    request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.FromString,
+                    response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobResponse.SerializeToString,
+            ),
+            'GetReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipt,
+                    request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptRequest.FromString,
+                    response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'ListReceiptKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceiptKeys,
+                    request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysRequest.FromString,
+                    response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -234,6 +290,87 @@ class JobService:
             '/weir.job.v1.JobService/ListJobs',
             weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
             weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/weir.job.v1.JobService/WatchJob',
+            weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
+            weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.job.v1.JobService/GetReceipt',
+            weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptRequest.SerializeToString,
+            weir_dot_job_dot_v1_dot_job__service__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceiptKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.job.v1.JobService/ListReceiptKeys',
+            weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysRequest.SerializeToString,
+            weir_dot_job_dot_v1_dot_job__service__pb2.ListReceiptKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

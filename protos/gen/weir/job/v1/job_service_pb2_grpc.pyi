@@ -52,6 +52,20 @@ class JobServiceStub:
     """Returns a job, with its result if it has one, or `JOB_NOT_FOUND`."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
     """Returns the jobs of a project, newest first, without their results."""
+    WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
+    """Streams what happens to a job: first what happened since `after`, then
+    what happens, and `Ended` at last. No event is left out or told twice
+    without a `Gap`. `JOB_NOT_FOUND` as in `GetJob`; `EVENT_CURSOR_INVALID` if
+    `after` was never a cursor of this job.
+    """
+    GetReceipt: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetReceiptRequest, _job_service_pb2.GetReceiptResponse]
+    """Returns the signed receipt of a job in a final state, or
+    `JOB_NOT_FINISHED`.
+    """
+    ListReceiptKeys: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListReceiptKeysRequest, _job_service_pb2.ListReceiptKeysResponse]
+    """Returns every public key that signed receipts, or results within them.
+    Needs no token.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -77,6 +91,20 @@ class JobServiceAsyncStub(JobServiceStub):
     """Returns a job, with its result if it has one, or `JOB_NOT_FOUND`."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Returns the jobs of a project, newest first, without their results."""
+    WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
+    """Streams what happens to a job: first what happened since `after`, then
+    what happens, and `Ended` at last. No event is left out or told twice
+    without a `Gap`. `JOB_NOT_FOUND` as in `GetJob`; `EVENT_CURSOR_INVALID` if
+    `after` was never a cursor of this job.
+    """
+    GetReceipt: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetReceiptRequest, _job_service_pb2.GetReceiptResponse]  # type: ignore[assignment]
+    """Returns the signed receipt of a job in a final state, or
+    `JOB_NOT_FINISHED`.
+    """
+    ListReceiptKeys: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListReceiptKeysRequest, _job_service_pb2.ListReceiptKeysResponse]  # type: ignore[assignment]
+    """Returns every public key that signed receipts, or results within them.
+    Needs no token.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps jobs from admission to settlement. Called by the gateway with the
@@ -123,5 +151,37 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
         """Returns the jobs of a project, newest first, without their results."""
+
+    @_abc_1.abstractmethod
+    def WatchJob(
+        self,
+        request: _job_service_pb2.WatchJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.WatchJobResponse], _abc.AsyncIterator[_job_service_pb2.WatchJobResponse]]:
+        """Streams what happens to a job: first what happened since `after`, then
+        what happens, and `Ended` at last. No event is left out or told twice
+        without a `Gap`. `JOB_NOT_FOUND` as in `GetJob`; `EVENT_CURSOR_INVALID` if
+        `after` was never a cursor of this job.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReceipt(
+        self,
+        request: _job_service_pb2.GetReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.GetReceiptResponse, _abc.Awaitable[_job_service_pb2.GetReceiptResponse]]:
+        """Returns the signed receipt of a job in a final state, or
+        `JOB_NOT_FINISHED`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReceiptKeys(
+        self,
+        request: _job_service_pb2.ListReceiptKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ListReceiptKeysResponse, _abc.Awaitable[_job_service_pb2.ListReceiptKeysResponse]]:
+        """Returns every public key that signed receipts, or results within them.
+        Needs no token.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from weir.router.v1 import router_service_pb2 as weir_dot_router_dot_v1_dot_rout
 from weir.worker.v1 import inference_service_pb2 as weir_dot_worker_dot_v1_dot_inference__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weir/router/v1/execution_service.proto\x12\x0eweir.router.v1\x1a#weir/router/v1/router_service.proto\x1a&weir/worker/v1/inference_service.proto\"\xf0\x02\n\x0e\x45xecuteRequest\x12\x35\n\x05start\x18\x01 \x01(\x0b\x32$.weir.router.v1.ExecuteRequest.StartH\x00\x12/\n\x02go\x18\x02 \x01(\x0b\x32!.weir.router.v1.ExecuteRequest.GoH\x00\x1a\xcc\x01\n\x05Start\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12)\n\x05query\x18\x04 \x01(\x0b\x32\x1a.weir.router.v1.RouteQuery\x12-\n\x08messages\x18\x05 \x03(\x0b\x32\x1b.weir.worker.v1.ChatMessage\x12\x34\n\x08sampling\x18\x06 \x01(\x0b\x32\".weir.worker.v1.SamplingParameters\x1a\x1c\n\x02Go\x12\x16\n\x0e\x63lient_task_id\x18\x01 \x01(\tB\t\n\x07message\"\xdd\x05\n\x0f\x45xecuteResponse\x12\x31\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.weir.router.v1.RouteDecisionH\x00\x12\x42\n\x0b\x64ispatching\x18\x02 \x01(\x0b\x32+.weir.router.v1.ExecuteResponse.DispatchingH\x00\x12<\n\x08released\x18\x03 \x01(\x0b\x32(.weir.router.v1.ExecuteResponse.ReleasedH\x00\x12:\n\x07started\x18\x04 \x01(\x0b\x32\'.weir.router.v1.ExecuteResponse.StartedH\x00\x12\x36\n\x05\x64\x65lta\x18\x05 \x01(\x0b\x32%.weir.router.v1.ExecuteResponse.DeltaH\x00\x12<\n\x08\x66inished\x18\x06 \x01(\x0b\x32(.weir.router.v1.ExecuteResponse.FinishedH\x00\x1a\x35\n\x0b\x44ispatching\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_task_id\x18\x02 \x01(\t\x1a\x42\n\x08Released\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_task_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1aQ\n\x07Started\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x1a%\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x1a\x65\n\x08\x46inished\x12\x33\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1c.weir.worker.v1.FinishReason\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.weir.worker.v1.UsageB\x07\n\x05\x65vent2b\n\x10\x45xecutionService\x12N\n\x07\x45xecute\x12\x1e.weir.router.v1.ExecuteRequest\x1a\x1f.weir.router.v1.ExecuteResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weir/router/v1/execution_service.proto\x12\x0eweir.router.v1\x1a#weir/router/v1/router_service.proto\x1a&weir/worker/v1/inference_service.proto\"\x80\x03\n\x0e\x45xecuteRequest\x12\x35\n\x05start\x18\x01 \x01(\x0b\x32$.weir.router.v1.ExecuteRequest.StartH\x00\x12/\n\x02go\x18\x02 \x01(\x0b\x32!.weir.router.v1.ExecuteRequest.GoH\x00\x1a\xdc\x01\n\x05Start\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12)\n\x05query\x18\x04 \x01(\x0b\x32\x1a.weir.router.v1.RouteQuery\x12-\n\x08messages\x18\x05 \x03(\x0b\x32\x1b.weir.worker.v1.ChatMessage\x12\x34\n\x08sampling\x18\x06 \x01(\x0b\x32\".weir.worker.v1.SamplingParameters\x12\x0e\n\x06inputs\x18\x07 \x03(\t\x1a\x1c\n\x02Go\x12\x16\n\x0e\x63lient_task_id\x18\x01 \x01(\tB\t\n\x07message\"\xe1\x06\n\x0f\x45xecuteResponse\x12\x31\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.weir.router.v1.RouteDecisionH\x00\x12\x42\n\x0b\x64ispatching\x18\x02 \x01(\x0b\x32+.weir.router.v1.ExecuteResponse.DispatchingH\x00\x12<\n\x08released\x18\x03 \x01(\x0b\x32(.weir.router.v1.ExecuteResponse.ReleasedH\x00\x12:\n\x07started\x18\x04 \x01(\x0b\x32\'.weir.router.v1.ExecuteResponse.StartedH\x00\x12\x36\n\x05\x64\x65lta\x18\x05 \x01(\x0b\x32%.weir.router.v1.ExecuteResponse.DeltaH\x00\x12<\n\x08\x66inished\x18\x06 \x01(\x0b\x32(.weir.router.v1.ExecuteResponse.FinishedH\x00\x12.\n\tembedding\x18\x07 \x01(\x0b\x32\x19.weir.worker.v1.EmbeddingH\x00\x1a\x35\n\x0b\x44ispatching\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_task_id\x18\x02 \x01(\t\x1a\x42\n\x08Released\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x16\n\x0e\x63lient_task_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x1aQ\n\x07Started\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tworker_id\x18\x03 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\t\x1a%\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x1a\xb8\x01\n\x08\x46inished\x12\x33\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1c.weir.worker.v1.FinishReason\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.weir.worker.v1.Usage\x12\x33\n\rsigned_result\x18\x03 \x01(\x0b\x32\x1c.weir.worker.v1.SignedResult\x12\x1c\n\x14provider_response_id\x18\x04 \x01(\tB\x07\n\x05\x65vent2b\n\x10\x45xecutionService\x12N\n\x07\x45xecute\x12\x1e.weir.router.v1.ExecuteRequest\x1a\x1f.weir.router.v1.ExecuteResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,23 +34,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.router.v1.execution_se
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTEREQUEST']._serialized_start=136
-  _globals['_EXECUTEREQUEST']._serialized_end=504
+  _globals['_EXECUTEREQUEST']._serialized_end=520
   _globals['_EXECUTEREQUEST_START']._serialized_start=259
-  _globals['_EXECUTEREQUEST_START']._serialized_end=463
-  _globals['_EXECUTEREQUEST_GO']._serialized_start=465
-  _globals['_EXECUTEREQUEST_GO']._serialized_end=493
-  _globals['_EXECUTERESPONSE']._serialized_start=507
-  _globals['_EXECUTERESPONSE']._serialized_end=1240
-  _globals['_EXECUTERESPONSE_DISPATCHING']._serialized_start=885
-  _globals['_EXECUTERESPONSE_DISPATCHING']._serialized_end=938
-  _globals['_EXECUTERESPONSE_RELEASED']._serialized_start=940
-  _globals['_EXECUTERESPONSE_RELEASED']._serialized_end=1006
-  _globals['_EXECUTERESPONSE_STARTED']._serialized_start=1008
-  _globals['_EXECUTERESPONSE_STARTED']._serialized_end=1089
-  _globals['_EXECUTERESPONSE_DELTA']._serialized_start=1091
-  _globals['_EXECUTERESPONSE_DELTA']._serialized_end=1128
-  _globals['_EXECUTERESPONSE_FINISHED']._serialized_start=1130
-  _globals['_EXECUTERESPONSE_FINISHED']._serialized_end=1231
-  _globals['_EXECUTIONSERVICE']._serialized_start=1242
-  _globals['_EXECUTIONSERVICE']._serialized_end=1340
+  _globals['_EXECUTEREQUEST_START']._serialized_end=479
+  _globals['_EXECUTEREQUEST_GO']._serialized_start=481
+  _globals['_EXECUTEREQUEST_GO']._serialized_end=509
+  _globals['_EXECUTERESPONSE']._serialized_start=523
+  _globals['_EXECUTERESPONSE']._serialized_end=1388
+  _globals['_EXECUTERESPONSE_DISPATCHING']._serialized_start=949
+  _globals['_EXECUTERESPONSE_DISPATCHING']._serialized_end=1002
+  _globals['_EXECUTERESPONSE_RELEASED']._serialized_start=1004
+  _globals['_EXECUTERESPONSE_RELEASED']._serialized_end=1070
+  _globals['_EXECUTERESPONSE_STARTED']._serialized_start=1072
+  _globals['_EXECUTERESPONSE_STARTED']._serialized_end=1153
+  _globals['_EXECUTERESPONSE_DELTA']._serialized_start=1155
+  _globals['_EXECUTERESPONSE_DELTA']._serialized_end=1192
+  _globals['_EXECUTERESPONSE_FINISHED']._serialized_start=1195
+  _globals['_EXECUTERESPONSE_FINISHED']._serialized_end=1379
+  _globals['_EXECUTIONSERVICE']._serialized_start=1390
+  _globals['_EXECUTIONSERVICE']._serialized_end=1488
 # @@protoc_insertion_point(module_scope)

@@ -34,15 +34,22 @@ class ExecuteRequest(_message.Message):
         QUERY_FIELD_NUMBER: _builtins.int
         MESSAGES_FIELD_NUMBER: _builtins.int
         SAMPLING_FIELD_NUMBER: _builtins.int
+        INPUTS_FIELD_NUMBER: _builtins.int
         job_id: _builtins.str
         attempt: _builtins.int
         project_id: _builtins.str
         @_builtins.property
         def query(self) -> _router_service_pb2.RouteQuery: ...
         @_builtins.property
-        def messages(self) -> _containers.RepeatedCompositeFieldContainer[_inference_service_pb2.ChatMessage]: ...
+        def messages(self) -> _containers.RepeatedCompositeFieldContainer[_inference_service_pb2.ChatMessage]:
+            """For `OPERATION_CHAT`; the operation is that of `query`."""
+
         @_builtins.property
         def sampling(self) -> _inference_service_pb2.SamplingParameters: ...
+        @_builtins.property
+        def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """For the other operations."""
+
         def __init__(
             self,
             *,
@@ -52,10 +59,11 @@ class ExecuteRequest(_message.Message):
             query: _router_service_pb2.RouteQuery | None = ...,
             messages: _abc.Iterable[_inference_service_pb2.ChatMessage] | None = ...,
             sampling: _inference_service_pb2.SamplingParameters | None = ...,
+            inputs: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "sampling", b"sampling"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job_id", b"job_id", "messages", b"messages", "project_id", b"project_id", "query", b"query", "sampling", b"sampling"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "inputs", b"inputs", "job_id", b"job_id", "messages", b"messages", "project_id", b"project_id", "query", b"query", "sampling", b"sampling"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,20 +214,30 @@ class ExecuteResponse(_message.Message):
 
         FINISH_REASON_FIELD_NUMBER: _builtins.int
         USAGE_FIELD_NUMBER: _builtins.int
+        SIGNED_RESULT_FIELD_NUMBER: _builtins.int
+        PROVIDER_RESPONSE_ID_FIELD_NUMBER: _builtins.int
         finish_reason: _inference_service_pb2.FinishReason.ValueType
+        provider_response_id: _builtins.str
+        """The id that a provider gave its answer; empty for our own workers."""
         @_builtins.property
         def usage(self) -> _inference_service_pb2.Usage:
             """Unset when the target reported none."""
+
+        @_builtins.property
+        def signed_result(self) -> _inference_service_pb2.SignedResult:
+            """Of our own workers."""
 
         def __init__(
             self,
             *,
             finish_reason: _inference_service_pb2.FinishReason.ValueType = ...,
             usage: _inference_service_pb2.Usage | None = ...,
+            signed_result: _inference_service_pb2.SignedResult | None = ...,
+            provider_response_id: _builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["signed_result", b"signed_result", "usage", b"usage"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "usage", b"usage"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "provider_response_id", b"provider_response_id", "signed_result", b"signed_result", "usage", b"usage"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +247,7 @@ class ExecuteResponse(_message.Message):
     STARTED_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decision(self) -> _router_service_pb2.RouteDecision: ...
     @_builtins.property
@@ -241,6 +260,10 @@ class ExecuteResponse(_message.Message):
     def delta(self) -> Global___ExecuteResponse.Delta: ...
     @_builtins.property
     def finished(self) -> Global___ExecuteResponse.Finished: ...
+    @_builtins.property
+    def embedding(self) -> _inference_service_pb2.Embedding:
+        """One for each input, in their order."""
+
     def __init__(
         self,
         *,
@@ -250,12 +273,13 @@ class ExecuteResponse(_message.Message):
         started: Global___ExecuteResponse.Started | None = ...,
         delta: Global___ExecuteResponse.Delta | None = ...,
         finished: Global___ExecuteResponse.Finished | None = ...,
+        embedding: _inference_service_pb2.Embedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delta", b"delta", "dispatching", b"dispatching", "event", b"event", "finished", b"finished", "released", b"released", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delta", b"delta", "dispatching", b"dispatching", "embedding", b"embedding", "event", b"event", "finished", b"finished", "released", b"released", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delta", b"delta", "dispatching", b"dispatching", "event", b"event", "finished", b"finished", "released", b"released", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "delta", b"delta", "dispatching", b"dispatching", "embedding", b"embedding", "event", b"event", "finished", b"finished", "released", b"released", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["decision", "dispatching", "released", "started", "delta", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["decision", "dispatching", "released", "started", "delta", "finished", "embedding"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

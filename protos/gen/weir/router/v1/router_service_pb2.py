@@ -22,37 +22,38 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from weir.worker.v1 import inference_service_pb2 as weir_dot_worker_dot_v1_dot_inference__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weir/router/v1/router_service.proto\x12\x0eweir.router.v1\"\xa3\x01\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\x1a\n\x12\x64\x65\x66\x61ult_max_tokens\x18\x03 \x01(\x05\x12 \n\x18template_overhead_tokens\x18\x04 \x01(\x05\x12\x1f\n\x17message_overhead_tokens\x18\x05 \x01(\x05\x12\x14\n\x0cmodel_digest\x18\x06 \x01(\t\"\x99\x01\n\x06Target\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0c\n\x04paid\x18\x03 \x01(\x08\x12%\n\x06models\x18\x04 \x03(\x0b\x32\x15.weir.router.v1.Model\x12\x13\n\x0bslots_total\x18\x05 \x01(\x05\x12\x12\n\nslots_busy\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\t\"\xe7\x01\n\nRouteQuery\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x1a\n\x12\x63ontext_characters\x18\x03 \x01(\x03\x12\x1a\n\x12tokens_input_bound\x18\x04 \x01(\x03\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12,\n\tresidency\x18\x06 \x01(\x0e\x32\x19.weir.router.v1.Residency\x12$\n\x17\x62udget_headroom_nanousd\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x1a\n\x18_budget_headroom_nanousd\"\xd6\x01\n\rRouteDecision\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\ncomplexity\x18\x04 \x01(\x0b\x32\x1a.weir.router.v1.Complexity\x12\x13\n\x0b\x65xplanation\x18\x05 \x03(\t\x12\x31\n\x0c\x61lternatives\x18\x06 \x03(\x0b\x32\x1b.weir.router.v1.Alternative\x12\x1e\n\x16\x65stimated_cost_nanousd\x18\x07 \x01(\x03\"k\n\nComplexity\x12\r\n\x05score\x18\x01 \x01(\x03\x12\x11\n\tthreshold\x18\x02 \x01(\x03\x12\r\n\x05words\x18\x03 \x01(\x03\x12\x1a\n\x12\x63ontext_characters\x18\x04 \x01(\x03\x12\x10\n\x08keywords\x18\x05 \x03(\t\"_\n\x0b\x41lternative\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x10\n\x08\x65ligible\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1e\n\x16\x65stimated_cost_nanousd\x18\x04 \x01(\x03\"@\n\x13\x45xplainRouteRequest\x12)\n\x05query\x18\x01 \x01(\x0b\x32\x1a.weir.router.v1.RouteQuery\"G\n\x14\x45xplainRouteResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.weir.router.v1.RouteDecision\"\x14\n\x12ListTargetsRequest\">\n\x13ListTargetsResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.weir.router.v1.Target*S\n\tResidency\x12\x19\n\x15RESIDENCY_UNSPECIFIED\x10\x00\x12\x11\n\rRESIDENCY_ANY\x10\x01\x12\x18\n\x14RESIDENCY_LOCAL_ONLY\x10\x02\x32\xc2\x01\n\rRouterService\x12Y\n\x0c\x45xplainRoute\x12#.weir.router.v1.ExplainRouteRequest\x1a$.weir.router.v1.ExplainRouteResponse\x12V\n\x0bListTargets\x12\".weir.router.v1.ListTargetsRequest\x1a#.weir.router.v1.ListTargetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#weir/router/v1/router_service.proto\x12\x0eweir.router.v1\x1a&weir/worker/v1/inference_service.proto\"\xd2\x01\n\x05Model\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\x05\x12\x1a\n\x12\x64\x65\x66\x61ult_max_tokens\x18\x03 \x01(\x05\x12 \n\x18template_overhead_tokens\x18\x04 \x01(\x05\x12\x1f\n\x17message_overhead_tokens\x18\x05 \x01(\x05\x12\x14\n\x0cmodel_digest\x18\x06 \x01(\t\x12-\n\noperations\x18\x07 \x03(\x0e\x32\x19.weir.worker.v1.Operation\"\x99\x01\n\x06Target\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x0c\n\x04paid\x18\x03 \x01(\x08\x12%\n\x06models\x18\x04 \x03(\x0b\x32\x15.weir.router.v1.Model\x12\x13\n\x0bslots_total\x18\x05 \x01(\x05\x12\x12\n\nslots_busy\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\t\"\x95\x02\n\nRouteQuery\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x1a\n\x12\x63ontext_characters\x18\x03 \x01(\x03\x12\x1a\n\x12tokens_input_bound\x18\x04 \x01(\x03\x12\x12\n\nmax_tokens\x18\x05 \x01(\x05\x12,\n\tresidency\x18\x06 \x01(\x0e\x32\x19.weir.router.v1.Residency\x12$\n\x17\x62udget_headroom_nanousd\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12,\n\toperation\x18\x08 \x01(\x0e\x32\x19.weir.worker.v1.OperationB\x1a\n\x18_budget_headroom_nanousd\"\xd6\x01\n\rRouteDecision\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\ncomplexity\x18\x04 \x01(\x0b\x32\x1a.weir.router.v1.Complexity\x12\x13\n\x0b\x65xplanation\x18\x05 \x03(\t\x12\x31\n\x0c\x61lternatives\x18\x06 \x03(\x0b\x32\x1b.weir.router.v1.Alternative\x12\x1e\n\x16\x65stimated_cost_nanousd\x18\x07 \x01(\x03\"k\n\nComplexity\x12\r\n\x05score\x18\x01 \x01(\x03\x12\x11\n\tthreshold\x18\x02 \x01(\x03\x12\r\n\x05words\x18\x03 \x01(\x03\x12\x1a\n\x12\x63ontext_characters\x18\x04 \x01(\x03\x12\x10\n\x08keywords\x18\x05 \x03(\t\"_\n\x0b\x41lternative\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x10\n\x08\x65ligible\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1e\n\x16\x65stimated_cost_nanousd\x18\x04 \x01(\x03\"@\n\x13\x45xplainRouteRequest\x12)\n\x05query\x18\x01 \x01(\x0b\x32\x1a.weir.router.v1.RouteQuery\"G\n\x14\x45xplainRouteResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.weir.router.v1.RouteDecision\"\x14\n\x12ListTargetsRequest\">\n\x13ListTargetsResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.weir.router.v1.Target*S\n\tResidency\x12\x19\n\x15RESIDENCY_UNSPECIFIED\x10\x00\x12\x11\n\rRESIDENCY_ANY\x10\x01\x12\x18\n\x14RESIDENCY_LOCAL_ONLY\x10\x02\x32\xc2\x01\n\rRouterService\x12Y\n\x0c\x45xplainRoute\x12#.weir.router.v1.ExplainRouteRequest\x1a$.weir.router.v1.ExplainRouteResponse\x12V\n\x0bListTargets\x12\".weir.router.v1.ListTargetsRequest\x1a#.weir.router.v1.ListTargetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.router.v1.router_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESIDENCY']._serialized_start=1259
-  _globals['_RESIDENCY']._serialized_end=1342
-  _globals['_MODEL']._serialized_start=56
-  _globals['_MODEL']._serialized_end=219
-  _globals['_TARGET']._serialized_start=222
-  _globals['_TARGET']._serialized_end=375
-  _globals['_ROUTEQUERY']._serialized_start=378
-  _globals['_ROUTEQUERY']._serialized_end=609
-  _globals['_ROUTEDECISION']._serialized_start=612
-  _globals['_ROUTEDECISION']._serialized_end=826
-  _globals['_COMPLEXITY']._serialized_start=828
-  _globals['_COMPLEXITY']._serialized_end=935
-  _globals['_ALTERNATIVE']._serialized_start=937
-  _globals['_ALTERNATIVE']._serialized_end=1032
-  _globals['_EXPLAINROUTEREQUEST']._serialized_start=1034
-  _globals['_EXPLAINROUTEREQUEST']._serialized_end=1098
-  _globals['_EXPLAINROUTERESPONSE']._serialized_start=1100
-  _globals['_EXPLAINROUTERESPONSE']._serialized_end=1171
-  _globals['_LISTTARGETSREQUEST']._serialized_start=1173
-  _globals['_LISTTARGETSREQUEST']._serialized_end=1193
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=1195
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=1257
-  _globals['_ROUTERSERVICE']._serialized_start=1345
-  _globals['_ROUTERSERVICE']._serialized_end=1539
+  _globals['_RESIDENCY']._serialized_start=1392
+  _globals['_RESIDENCY']._serialized_end=1475
+  _globals['_MODEL']._serialized_start=96
+  _globals['_MODEL']._serialized_end=306
+  _globals['_TARGET']._serialized_start=309
+  _globals['_TARGET']._serialized_end=462
+  _globals['_ROUTEQUERY']._serialized_start=465
+  _globals['_ROUTEQUERY']._serialized_end=742
+  _globals['_ROUTEDECISION']._serialized_start=745
+  _globals['_ROUTEDECISION']._serialized_end=959
+  _globals['_COMPLEXITY']._serialized_start=961
+  _globals['_COMPLEXITY']._serialized_end=1068
+  _globals['_ALTERNATIVE']._serialized_start=1070
+  _globals['_ALTERNATIVE']._serialized_end=1165
+  _globals['_EXPLAINROUTEREQUEST']._serialized_start=1167
+  _globals['_EXPLAINROUTEREQUEST']._serialized_end=1231
+  _globals['_EXPLAINROUTERESPONSE']._serialized_start=1233
+  _globals['_EXPLAINROUTERESPONSE']._serialized_end=1304
+  _globals['_LISTTARGETSREQUEST']._serialized_start=1306
+  _globals['_LISTTARGETSREQUEST']._serialized_end=1326
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=1328
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=1390
+  _globals['_ROUTERSERVICE']._serialized_start=1478
+  _globals['_ROUTERSERVICE']._serialized_end=1672
 # @@protoc_insertion_point(module_scope)

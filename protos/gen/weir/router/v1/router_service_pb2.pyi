@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from weir.worker.v1 import inference_service_pb2 as _inference_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -52,6 +53,7 @@ class Model(_message.Message):
     TEMPLATE_OVERHEAD_TOKENS_FIELD_NUMBER: _builtins.int
     MESSAGE_OVERHEAD_TOKENS_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     context_tokens: _builtins.int
     default_max_tokens: _builtins.int
@@ -64,6 +66,10 @@ class Model(_message.Message):
     """Tokens that the chat template adds for each message, at most."""
     model_digest: _builtins.str
     """SHA-256 of the model file, hexadecimal; empty for a provider's model."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_inference_service_pb2.Operation.ValueType]:
+        """What it can do; none listed means `OPERATION_CHAT` alone."""
+
     def __init__(
         self,
         *,
@@ -73,10 +79,11 @@ class Model(_message.Message):
         template_overhead_tokens: _builtins.int = ...,
         message_overhead_tokens: _builtins.int = ...,
         model_digest: _builtins.str = ...,
+        operations: _abc.Iterable[_inference_service_pb2.Operation.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "message_overhead_tokens", b"message_overhead_tokens", "model", b"model", "model_digest", b"model_digest", "template_overhead_tokens", b"template_overhead_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_tokens", b"context_tokens", "default_max_tokens", b"default_max_tokens", "message_overhead_tokens", b"message_overhead_tokens", "model", b"model", "model_digest", b"model_digest", "operations", b"operations", "template_overhead_tokens", b"template_overhead_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,10 +146,11 @@ class RouteQuery(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     RESIDENCY_FIELD_NUMBER: _builtins.int
     BUDGET_HEADROOM_NANOUSD_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """A model's name, or `auto` to let the router choose."""
     prompt: _builtins.str
-    """The last user message."""
+    """The last user message; of other operations, all inputs."""
     context_characters: _builtins.int
     """Characters of all other messages."""
     tokens_input_bound: _builtins.int
@@ -151,6 +159,8 @@ class RouteQuery(_message.Message):
     residency: Global___Residency.ValueType
     budget_headroom_nanousd: _builtins.int
     """What the project's budget still allows; unset: not asked."""
+    operation: _inference_service_pb2.Operation.ValueType
+    """Unspecified means `OPERATION_CHAT`."""
     def __init__(
         self,
         *,
@@ -161,10 +171,11 @@ class RouteQuery(_message.Message):
         max_tokens: _builtins.int = ...,
         residency: Global___Residency.ValueType = ...,
         budget_headroom_nanousd: _builtins.int | None = ...,
+        operation: _inference_service_pb2.Operation.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_headroom_nanousd", b"_budget_headroom_nanousd", "budget_headroom_nanousd", b"budget_headroom_nanousd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_headroom_nanousd", b"_budget_headroom_nanousd", "budget_headroom_nanousd", b"budget_headroom_nanousd", "context_characters", b"context_characters", "max_tokens", b"max_tokens", "model", b"model", "prompt", b"prompt", "residency", b"residency", "tokens_input_bound", b"tokens_input_bound"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_headroom_nanousd", b"_budget_headroom_nanousd", "budget_headroom_nanousd", b"budget_headroom_nanousd", "context_characters", b"context_characters", "max_tokens", b"max_tokens", "model", b"model", "operation", b"operation", "prompt", b"prompt", "residency", b"residency", "tokens_input_bound", b"tokens_input_bound"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_headroom_nanousd: _TypeAlias = _typing.Literal["budget_headroom_nanousd"]  # noqa: Y015
     _WhichOneofArgType__budget_headroom_nanousd: _TypeAlias = _typing.Literal["_budget_headroom_nanousd", b"_budget_headroom_nanousd"]  # noqa: Y015

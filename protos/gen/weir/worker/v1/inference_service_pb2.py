@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weir/worker/v1/inference_service.proto\x12\x0eweir.worker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\x84\x02\n\x12SamplingParameters\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x07 \x01(\x01H\x04\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penalty\"Q\n\x05Usage\x12\x14\n\x0ctokens_input\x18\x01 \x01(\x03\x12\x15\n\rtokens_output\x18\x02 \x01(\x03\x12\x1b\n\x13tokens_input_cached\x18\x03 \x01(\x03\"\xa6\x01\n\x0fGenerateRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12-\n\x08messages\x18\x04 \x03(\x0b\x32\x1b.weir.worker.v1.ChatMessage\x12\x34\n\x08sampling\x18\x05 \x01(\x0b\x32\".weir.worker.v1.SamplingParameters\"\x83\x04\n\x10GenerateResponse\x12;\n\x07started\x18\x01 \x01(\x0b\x32(.weir.worker.v1.GenerateResponse.StartedH\x00\x12\x37\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32&.weir.worker.v1.GenerateResponse.DeltaH\x00\x12=\n\x08\x66inished\x18\x03 \x01(\x0b\x32).weir.worker.v1.GenerateResponse.FinishedH\x00\x1a\x41\n\x07Started\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x1a%\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x1a\xc6\x01\n\x08\x46inished\x12\x33\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1c.weir.worker.v1.FinishReason\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.weir.worker.v1.Usage\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05\x65vent\"\"\n\x12\x43ountTokensRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x03*|\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x32\xbb\x01\n\x10InferenceService\x12O\n\x08Generate\x12\x1f.weir.worker.v1.GenerateRequest\x1a .weir.worker.v1.GenerateResponse0\x01\x12V\n\x0b\x43ountTokens\x12\".weir.worker.v1.CountTokensRequest\x1a#.weir.worker.v1.CountTokensResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&weir/worker/v1/inference_service.proto\x12\x0eweir.worker.v1\x1a\x1fgoogle/protobuf/timestamp.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"\x84\x02\n\x12SamplingParameters\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\t\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x07 \x01(\x01H\x04\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seedB\x14\n\x12_frequency_penaltyB\x13\n\x11_presence_penalty\"Q\n\x05Usage\x12\x14\n\x0ctokens_input\x18\x01 \x01(\x03\x12\x15\n\rtokens_output\x18\x02 \x01(\x03\x12\x1b\n\x13tokens_input_cached\x18\x03 \x01(\x03\"\xe4\x01\n\x0fGenerateRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t\x12-\n\x08messages\x18\x04 \x03(\x0b\x32\x1b.weir.worker.v1.ChatMessage\x12\x34\n\x08sampling\x18\x05 \x01(\x0b\x32\".weir.worker.v1.SamplingParameters\x12,\n\toperation\x18\x06 \x01(\x0e\x32\x19.weir.worker.v1.Operation\x12\x0e\n\x06inputs\x18\x07 \x03(\t\"\xe8\x04\n\x10GenerateResponse\x12;\n\x07started\x18\x01 \x01(\x0b\x32(.weir.worker.v1.GenerateResponse.StartedH\x00\x12\x37\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32&.weir.worker.v1.GenerateResponse.DeltaH\x00\x12=\n\x08\x66inished\x18\x03 \x01(\x0b\x32).weir.worker.v1.GenerateResponse.FinishedH\x00\x12.\n\tembedding\x18\x04 \x01(\x0b\x32\x19.weir.worker.v1.EmbeddingH\x00\x1a\x41\n\x07Started\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x1a%\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\x05\x1a\xfb\x01\n\x08\x46inished\x12\x33\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x1c.weir.worker.v1.FinishReason\x12$\n\x05usage\x18\x02 \x01(\x0b\x32\x15.weir.worker.v1.Usage\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inished_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\rsigned_result\x18\x05 \x01(\x0b\x32\x1c.weir.worker.v1.SignedResultB\x07\n\x05\x65vent\"*\n\tEmbedding\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\"X\n\x0cSignedResult\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\"\n\x12\x43ountTokensRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"%\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x03*m\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATION_CHAT\x10\x01\x12\x18\n\x14OPERATION_COMPLETION\x10\x02\x12\x17\n\x13OPERATION_EMBEDDING\x10\x03*|\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x32\xbb\x01\n\x10InferenceService\x12O\n\x08Generate\x12\x1f.weir.worker.v1.GenerateRequest\x1a .weir.worker.v1.GenerateResponse0\x01\x12V\n\x0b\x43ountTokens\x12\".weir.worker.v1.CountTokensRequest\x1a#.weir.worker.v1.CountTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.worker.v1.inference_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=1245
-  _globals['_FINISHREASON']._serialized_end=1369
+  _globals['_OPERATION']._serialized_start=1542
+  _globals['_OPERATION']._serialized_end=1651
+  _globals['_FINISHREASON']._serialized_start=1653
+  _globals['_FINISHREASON']._serialized_end=1777
   _globals['_CHATMESSAGE']._serialized_start=91
   _globals['_CHATMESSAGE']._serialized_end=135
   _globals['_SAMPLINGPARAMETERS']._serialized_start=138
@@ -41,19 +43,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGE']._serialized_start=400
   _globals['_USAGE']._serialized_end=481
   _globals['_GENERATEREQUEST']._serialized_start=484
-  _globals['_GENERATEREQUEST']._serialized_end=650
-  _globals['_GENERATERESPONSE']._serialized_start=653
-  _globals['_GENERATERESPONSE']._serialized_end=1168
-  _globals['_GENERATERESPONSE_STARTED']._serialized_start=854
-  _globals['_GENERATERESPONSE_STARTED']._serialized_end=919
-  _globals['_GENERATERESPONSE_DELTA']._serialized_start=921
-  _globals['_GENERATERESPONSE_DELTA']._serialized_end=958
-  _globals['_GENERATERESPONSE_FINISHED']._serialized_start=961
-  _globals['_GENERATERESPONSE_FINISHED']._serialized_end=1159
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1170
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1204
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1206
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1243
-  _globals['_INFERENCESERVICE']._serialized_start=1372
-  _globals['_INFERENCESERVICE']._serialized_end=1559
+  _globals['_GENERATEREQUEST']._serialized_end=712
+  _globals['_GENERATERESPONSE']._serialized_start=715
+  _globals['_GENERATERESPONSE']._serialized_end=1331
+  _globals['_GENERATERESPONSE_STARTED']._serialized_start=964
+  _globals['_GENERATERESPONSE_STARTED']._serialized_end=1029
+  _globals['_GENERATERESPONSE_DELTA']._serialized_start=1031
+  _globals['_GENERATERESPONSE_DELTA']._serialized_end=1068
+  _globals['_GENERATERESPONSE_FINISHED']._serialized_start=1071
+  _globals['_GENERATERESPONSE_FINISHED']._serialized_end=1322
+  _globals['_EMBEDDING']._serialized_start=1333
+  _globals['_EMBEDDING']._serialized_end=1375
+  _globals['_SIGNEDRESULT']._serialized_start=1377
+  _globals['_SIGNEDRESULT']._serialized_end=1465
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=1467
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=1501
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1503
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=1540
+  _globals['_INFERENCESERVICE']._serialized_start=1780
+  _globals['_INFERENCESERVICE']._serialized_end=1967
 # @@protoc_insertion_point(module_scope)

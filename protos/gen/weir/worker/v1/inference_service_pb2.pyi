@@ -20,6 +20,32 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Operation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OPERATION_UNSPECIFIED: _Operation.ValueType  # 0
+    OPERATION_CHAT: _Operation.ValueType  # 1
+    """Answer a conversation, through the model's chat template."""
+    OPERATION_COMPLETION: _Operation.ValueType  # 2
+    """Continue one text, without a template."""
+    OPERATION_EMBEDDING: _Operation.ValueType  # 3
+    """Turn texts into vectors."""
+
+class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
+    """What is asked of a model."""
+
+OPERATION_UNSPECIFIED: Operation.ValueType  # 0
+OPERATION_CHAT: Operation.ValueType  # 1
+"""Answer a conversation, through the model's chat template."""
+OPERATION_COMPLETION: Operation.ValueType  # 2
+"""Continue one text, without a template."""
+OPERATION_EMBEDDING: Operation.ValueType  # 3
+"""Turn texts into vectors."""
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -160,13 +186,23 @@ class GenerateRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     attempt: _builtins.int
     model: _builtins.str
+    operation: Global___Operation.ValueType
+    """Unspecified means `OPERATION_CHAT`."""
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
+        """For `OPERATION_CHAT`."""
+
     @_builtins.property
     def sampling(self) -> Global___SamplingParameters: ...
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For `OPERATION_COMPLETION` one text, for `OPERATION_EMBEDDING` one or more."""
+
     def __init__(
         self,
         *,
@@ -175,10 +211,12 @@ class GenerateRequest(_message.Message):
         model: _builtins.str = ...,
         messages: _abc.Iterable[Global___ChatMessage] | None = ...,
         sampling: Global___SamplingParameters | None = ...,
+        operation: Global___Operation.ValueType = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job_id", b"job_id", "messages", b"messages", "model", b"model", "sampling", b"sampling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "inputs", b"inputs", "job_id", b"job_id", "messages", b"messages", "model", b"model", "operation", b"operation", "sampling", b"sampling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,6 +279,7 @@ class GenerateResponse(_message.Message):
         USAGE_FIELD_NUMBER: _builtins.int
         STARTED_AT_FIELD_NUMBER: _builtins.int
         FINISHED_AT_FIELD_NUMBER: _builtins.int
+        SIGNED_RESULT_FIELD_NUMBER: _builtins.int
         finish_reason: Global___FinishReason.ValueType
         @_builtins.property
         def usage(self) -> Global___Usage: ...
@@ -248,6 +287,8 @@ class GenerateResponse(_message.Message):
         def started_at(self) -> _timestamp_pb2.Timestamp: ...
         @_builtins.property
         def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+        @_builtins.property
+        def signed_result(self) -> Global___SignedResult: ...
         def __init__(
             self,
             *,
@@ -255,38 +296,107 @@ class GenerateResponse(_message.Message):
             usage: Global___Usage | None = ...,
             started_at: _timestamp_pb2.Timestamp | None = ...,
             finished_at: _timestamp_pb2.Timestamp | None = ...,
+            signed_result: Global___SignedResult | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "signed_result", b"signed_result", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "finished_at", b"finished_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "finished_at", b"finished_at", "signed_result", b"signed_result", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     STARTED_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___GenerateResponse.Started: ...
     @_builtins.property
     def delta(self) -> Global___GenerateResponse.Delta: ...
     @_builtins.property
     def finished(self) -> Global___GenerateResponse.Finished: ...
+    @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """One for each input, in their order."""
+
     def __init__(
         self,
         *,
         started: Global___GenerateResponse.Started | None = ...,
         delta: Global___GenerateResponse.Delta | None = ...,
         finished: Global___GenerateResponse.Finished | None = ...,
+        embedding: Global___Embedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "embedding", b"embedding", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "embedding", b"embedding", "event", b"event", "finished", b"finished", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "delta", "finished", "embedding"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___GenerateResponse: _TypeAlias = GenerateResponse  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """The vector of one input."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which input, from 0."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class SignedResult(_message.Message):
+    """What a worker vouches for with its own key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """Canonical JSON (docs/receipts.md), the very bytes that were signed: job,
+    attempt, worker, model and digest, prompt and output digests, tokens, times.
+    """
+    key_id: _builtins.str
+    """RFC 7638 thumbprint of the public key."""
+    signature: _builtins.bytes
+    """Ed25519 (RFC 8032), 64 bytes."""
+    public_key: _builtins.bytes
+    """Raw, 32 bytes."""
+    def __init__(
+        self,
+        *,
+        statement: _builtins.bytes = ...,
+        key_id: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "public_key", b"public_key", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedResult: _TypeAlias = SignedResult  # noqa: Y015
 
 @_typing.final
 class CountTokensRequest(_message.Message):

@@ -52,8 +52,9 @@ class InferenceServiceServicer:
     """
 
     def Generate(self, request, context):
-        """Streams the answer to one prompt: `Started`, deltas, `Finished`. Cancelling
-        the call stops the engine. Fails with `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`,
+        """Streams the answer to one prompt: `Started`, deltas (or embeddings),
+        `Finished`. Cancelling the call stops the engine. Fails with
+        `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`, `OPERATION_NOT_SERVED`,
         `WORKER_BUSY` (no slot free, nothing ran) or `WORKER_DRAINING`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

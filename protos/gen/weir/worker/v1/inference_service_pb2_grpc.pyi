@@ -34,8 +34,9 @@ class InferenceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InferenceServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_inference_service_pb2.GenerateRequest, _inference_service_pb2.GenerateResponse]
-    """Streams the answer to one prompt: `Started`, deltas, `Finished`. Cancelling
-    the call stops the engine. Fails with `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`,
+    """Streams the answer to one prompt: `Started`, deltas (or embeddings),
+    `Finished`. Cancelling the call stops the engine. Fails with
+    `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`, `OPERATION_NOT_SERVED`,
     `WORKER_BUSY` (no slot free, nothing ran) or `WORKER_DRAINING`.
     """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_inference_service_pb2.CountTokensRequest, _inference_service_pb2.CountTokensResponse]
@@ -49,8 +50,9 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_inference_service_pb2.GenerateRequest, _inference_service_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Streams the answer to one prompt: `Started`, deltas, `Finished`. Cancelling
-    the call stops the engine. Fails with `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`,
+    """Streams the answer to one prompt: `Started`, deltas (or embeddings),
+    `Finished`. Cancelling the call stops the engine. Fails with
+    `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`, `OPERATION_NOT_SERVED`,
     `WORKER_BUSY` (no slot free, nothing ran) or `WORKER_DRAINING`.
     """
     CountTokens: _aio.UnaryUnaryMultiCallable[_inference_service_pb2.CountTokensRequest, _inference_service_pb2.CountTokensResponse]  # type: ignore[assignment]
@@ -67,8 +69,9 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_service_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inference_service_pb2.GenerateResponse], _abc.AsyncIterator[_inference_service_pb2.GenerateResponse]]:
-        """Streams the answer to one prompt: `Started`, deltas, `Finished`. Cancelling
-        the call stops the engine. Fails with `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`,
+        """Streams the answer to one prompt: `Started`, deltas (or embeddings),
+        `Finished`. Cancelling the call stops the engine. Fails with
+        `PROMPT_TOO_LONG`, `MODEL_NOT_SERVED`, `OPERATION_NOT_SERVED`,
         `WORKER_BUSY` (no slot free, nothing ran) or `WORKER_DRAINING`.
         """
 
