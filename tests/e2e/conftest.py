@@ -24,6 +24,7 @@ import grpc
 import httpx
 import openai
 import pytest
+from redis.asyncio import Redis
 
 from service_kit.ids import new_id
 from service_kit.testing.tokens import TestIssuer
@@ -143,8 +144,22 @@ class RunningStack:
 
     def logged(self, service: str, event: str) -> int:
         """Count the log lines of a service with this event."""
+        return len(self.log_lines(service, event))
+
+    def log_lines(self, service: str, event: str, **values: object) -> list[dict[str, Any]]:
+        """Return the log lines of a service with this event and these values."""
         lines = self._stack.log(service).read_text().splitlines()
-        return sum(json.loads(line).get("event") == event for line in lines if line[:1] == "{")
+        read = [json.loads(line) for line in lines if line[:1] == "{"]
+        wanted = {"event": event, **values}
+        return [line for line in read if wanted.items() <= line.items()]
+
+    async def wipe_redis(self) -> None:
+        """Take everything out of Redis, as a restart without its disk would."""
+        client = Redis.from_url(self._stack.valkey.url)
+        try:
+            await client.flushall()
+        finally:
+            await client.aclose()
 
     async def _query(self, service: str, query: str, *values: object) -> list[dict[str, Any]]:
         connection = await asyncpg.connect(self._stack.database_url(service))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
+from datetime import datetime
+
 import openai
 import pytest
 
@@ -56,11 +60,82 @@ async def test_stream_is_real_and_ends_with_usage(account):
 
 
 def test_synchronous_client_works_too(account, stack):
-    """Most scripts use the blocking client."""
+    """Most scripts use the blocking client: chat, streamed chat, completion, embedding."""
     with openai.OpenAI(api_key=account.api_key, base_url=f"{stack.gateway_url}/v1") as client:
         answer = client.chat.completions.create(model="auto", messages=QUESTION, max_tokens=4)
+        with client.chat.completions.create(
+            model="auto", messages=QUESTION, max_tokens=4, stream=True
+        ) as stream:
+            chunks = list(stream)
+        completion = client.completions.create(model="auto", prompt="One, two,", max_tokens=4)
+        embedding = client.embeddings.create(model="auto", input="one river")
 
     assert answer.usage.completion_tokens <= 4
+    assert any(chunk.choices and chunk.choices[0].delta.content for chunk in chunks)
+    assert completion.usage.completion_tokens <= 4
+    assert len(embedding.data) == 1
+
+
+async def test_completion_continues_a_text(account):
+    """`/v1/completions` goes on where the text ends, with no chat template around it."""
+    answer = await account.openai.completions.create(
+        model="auto", prompt="one, two, three, four, five,", max_tokens=8, temperature=0
+    )
+
+    assert "six" in answer.choices[0].text
+    assert answer.object == "text_completion"
+    # A template would add its own tokens to these twelve or so.
+    assert answer.usage.prompt_tokens < 16
+    assert answer.usage.completion_tokens <= 8
+    weir = answer.model_extra["weir"]
+    assert weir["cost"]["charged_nanousd"] == answer.usage.total_tokens * 1_000_000
+
+
+async def test_completion_streams(account):
+    """A streamed completion gives its text in pieces, and its usage at last if asked."""
+    stream = await account.openai.completions.create(
+        model="auto",
+        prompt="The river",
+        max_tokens=8,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+
+    assert len([c for c in chunks if c.choices and c.choices[0].text]) > 1
+    assert chunks[-1].usage.completion_tokens <= 8
+
+
+async def test_embeddings_tell_meanings_apart(account):
+    """Vectors of texts that mean the same are closer than those of others."""
+    texts = ["The cat sleeps on the sofa.", "A cat is sleeping on the couch.", "SELECT a FROM b;"]
+
+    answer = await account.openai.embeddings.create(model="auto", input=texts)
+    as_floats = await account.openai.embeddings.create(
+        model="auto", input=texts[0], encoding_format="float"
+    )
+
+    cat, couch, query = (each.embedding for each in answer.data)
+    assert [each.index for each in answer.data] == [0, 1, 2]
+    assert _cosine(cat, couch) > _cosine(cat, query)
+    assert _cosine(cat, as_floats.data[0].embedding) > 0.999
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens > 0
+    weir = answer.model_extra["weir"]
+    assert weir["cost"]["charged_nanousd"] == answer.usage.total_tokens * 1_000_000
+
+
+async def test_repeated_embedding_is_not_charged_again(account):
+    """The same Idempotency-Key gives the same vectors, for nothing."""
+    headers = {"Idempotency-Key": "the-same"}
+    first = await account.openai.embeddings.create(
+        model="auto", input=["a", "b"], extra_headers=headers
+    )
+    again = await account.openai.embeddings.create(
+        model="auto", input=["a", "b"], extra_headers=headers
+    )
+
+    assert [each.embedding for each in again.data] == [each.embedding for each in first.data]
+    assert len(await account.jobs()) == 1
 
 
 async def test_models_are_listed(account):
@@ -109,8 +184,8 @@ async def test_wrong_key_is_refused(stack):
     assert caught.value.code == "invalid_api_key"
 
 
-async def test_client_that_leaves_pays_for_what_was_made(account, until):
-    """A stream that is dropped stops the engine and settles; nothing stays held."""
+async def test_client_that_leaves_pays_for_what_was_made(account, stack, until):
+    """A dropped stream stops the engine within a second and settles; nothing stays held."""
     stream = await account.openai.chat.completions.create(
         model="auto",
         messages=[{"role": "user", "content": "Count from one to five hundred in words."}],
@@ -121,6 +196,7 @@ async def test_client_that_leaves_pays_for_what_was_made(account, until):
         if chunk.choices and chunk.choices[0].delta.content:
             break
     await stream.close()
+    left_at = time.time()
 
     async def settled():
         job = (await account.jobs())[0]
@@ -129,6 +205,9 @@ async def test_client_that_leaves_pays_for_what_was_made(account, until):
 
     job = await until(settled, seconds=10)
     assert 0 < job["tokens_used_output"] < 400
+    (stopped,) = stack.log_lines("gpu-worker", "generation.finished", job_id=job["job_id"])
+    assert stopped["outcome"] == "cancelled"
+    assert datetime.fromisoformat(stopped["timestamp"]).timestamp() - left_at < 1
 
 
 def _append_to(requests):
@@ -136,3 +215,8 @@ def _append_to(requests):
         requests.append(request)
 
     return hook
+
+
+def _cosine(one, other):
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    return product / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
