@@ -139,14 +139,16 @@ async def test_wiped_redis_costs_a_gap_and_no_text(crash_stack, account):
     assert reader.text == reader.job["result_text"]
 
 
-async def test_wipe_while_the_job_runs(crash_stack, account):
+async def test_wipe_while_the_job_runs(crash_stack, account, until):
     """Redis emptied under a running job: its readers still end with the whole answer."""
     job_ids = [await submit(account, f"Flood number {n}.") for n in range(4)]
     readers = [Reader() for _ in job_ids]
 
+    async def some_delta_came():
+        return any(reader.number for reader in readers)
+
     async def wipe_soon():
-        while not any(reader.number for reader in readers):
-            await asyncio.sleep(0.02)
+        await until(some_delta_came, seconds=30)
         await crash_stack.wipe_redis()
 
     async with asyncio.timeout(60):
