@@ -142,6 +142,7 @@ def worker_settings(pki, router):
             "TLS_CA_FILE": str(files.ca_file),
             "TLS_CERT_FILE": str(files.cert_file),
             "TLS_KEY_FILE": str(files.key_file),
+            "RESULT_SIGNING_KEY_FILE": str(files.key_file.with_name("result.pem")),
             "DRAIN_SECONDS": "1",
             **{name.upper(): str(value) for name, value in changes.items()},
         }

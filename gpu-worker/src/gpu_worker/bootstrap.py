@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from prometheus_client import Gauge
@@ -33,6 +34,7 @@ from service_kit.grpc_client import open_channel
 from service_kit.grpc_server import serving
 from service_kit.http_server import ReadinessChecks, serving_side_http
 from service_kit.metrics import new_registry
+from service_kit.signatures import SigningKey, SigningKeyUnusable
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +42,10 @@ SERVICE = "gpu-worker"
 ALLOWED_CALLERS = {"weir.worker.v1.InferenceService": ("compute-router",)}
 # By the time the server stops, running prompts have had all of DRAIN_SECONDS.
 _LAST_WORDS_SECONDS = 0.5
+
+
+class ResultKeyUnusable(Exception):
+    """This worker can't sign its results; the message names the variable and the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class LoadedEngine:
 @asynccontextmanager
 async def gpu_worker(settings: Settings) -> AsyncIterator[Ports]:
     """Open everything the service needs; close it in the opposite order."""
+    signing_key = _signing_key(settings.result_signing_key_file)
     async with AsyncExitStack() as stack:
         registry = new_registry(SERVICE)
         checks = ReadinessChecks()
@@ -124,7 +131,11 @@ async def gpu_worker(settings: Settings) -> AsyncIterator[Ports]:
             keeping_registered(RegistrationLoop(announce, lambda ok: known.set(int(ok))))
         )
         log.info(
-            "service.listening", grpc_port=port, http_port=http_port, advertised=announce.address
+            "service.listening",
+            grpc_port=port,
+            http_port=http_port,
+            advertised=announce.address,
+            result_key_id=signing_key.key_id,
         )
         yield Ports(port, http_port)
 
@@ -164,6 +175,13 @@ async def open_engine(settings: Settings) -> AsyncIterator[LoadedEngine]:
         yield LoadedEngine(engine, model, (engine.uses_gpu and find_gpu_name()) or "cpu")
     finally:
         await engine.close()
+
+
+def _signing_key(path: Path) -> SigningKey:
+    try:
+        return SigningKey.load_or_create(path)
+    except SigningKeyUnusable as error:
+        raise ResultKeyUnusable(f"RESULT_SIGNING_KEY_FILE: {error}") from error
 
 
 def _instant_engine(settings: Settings) -> LoadedEngine:

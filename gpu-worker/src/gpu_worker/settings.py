@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, FilePath, model_validator
@@ -20,6 +21,8 @@ class Settings(ServiceSettings):
     """Where routers reach this worker, host:port; the address it listens on, if not given."""
     compute_router_addresses: Addresses
     """Where to register, host:port[,host:port]."""
+    result_signing_key_file: Path
+    """The Ed25519 key (PEM) with which this worker signs its results; made (0600) if missing."""
     engine: Literal["llama", "instant"] = "llama"
     """What answers: llama.cpp, or a stand-in without a model (only with ENVIRONMENT=test)."""
     engine_slots: Annotated[int, Field(ge=1, le=256)] = 4

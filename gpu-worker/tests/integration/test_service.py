@@ -76,7 +76,7 @@ def run_router(pki):
 
 
 @pytest.fixture
-def settings(pki):
+def settings(pki, tmp_path):
     """A callable: changes -> the settings of an instant worker."""
 
     def make(**changes) -> Settings:
@@ -89,10 +89,26 @@ def settings(pki):
             "tls_ca_file": files.ca_file,
             "tls_cert_file": files.cert_file,
             "tls_key_file": files.key_file,
+            "result_signing_key_file": tmp_path / "result.pem",
         }
         return Settings(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def environment(pki, tmp_path) -> dict[str, str]:
+    """What a worker's process has to be given."""
+    files = pki["gpu-worker"]
+    return {
+        "PATH": os.environ["PATH"],
+        "WORKER_ID": "w1",
+        "COMPUTE_ROUTER_ADDRESSES": "127.0.0.1:9",
+        "TLS_CA_FILE": str(files.ca_file),
+        "TLS_CERT_FILE": str(files.cert_file),
+        "TLS_KEY_FILE": str(files.key_file),
+        "RESULT_SIGNING_KEY_FILE": str(tmp_path / "result.pem"),
+    }
 
 
 def channel_to(pki, port, caller="compute-router"):
@@ -211,25 +227,14 @@ async def test_leaving_worker_finishes_what_runs(pki, run_router, settings, even
     assert last.finished.usage.tokens_output == tokens == 20
 
 
-async def test_process_starts_with_the_real_model_and_stops_on_sigterm(settings, pki):
+async def test_process_starts_with_the_real_model_and_stops_on_sigterm(environment):
     """`python -m gpu_worker` finds the bundled model, serves, and ends with 0."""
-    files = pki["gpu-worker"]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "WORKER_ID": "w1",
-        "COMPUTE_ROUTER_ADDRESSES": "127.0.0.1:9",
-        "ENGINE_SLOTS": "1",
-        "ENGINE_THREADS": "1",
-        "CONTEXT_TOKENS": "512",
-        "TLS_CA_FILE": str(files.ca_file),
-        "TLS_CERT_FILE": str(files.cert_file),
-        "TLS_KEY_FILE": str(files.key_file),
-    }
+    small = {"ENGINE_SLOTS": "1", "ENGINE_THREADS": "1", "CONTEXT_TOKENS": "512"}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "gpu_worker",
-        env=environment,
+        env=environment | small,
         cwd=tempfile.gettempdir(),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -253,23 +258,14 @@ async def test_process_starts_with_the_real_model_and_stops_on_sigterm(settings,
         ({"ENGINE": "instant"}, "ENGINE"),
         ({"WORKER_ID": "a/b"}, "WORKER_ID"),
         ({"MODEL_PATH": "absent.gguf"}, "MODEL_PATH"),
+        ({"RESULT_SIGNING_KEY_FILE": tempfile.gettempdir()}, "RESULT_SIGNING_KEY_FILE"),
     ],
 )
-def test_bad_setting_is_named(pki, changes, said):
+def test_bad_setting_is_named(environment, changes, said):
     """The process ends at once and names the variable."""
-    files = pki["gpu-worker"]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "WORKER_ID": "w1",
-        "COMPUTE_ROUTER_ADDRESSES": "127.0.0.1:9",
-        "TLS_CA_FILE": str(files.ca_file),
-        "TLS_CERT_FILE": str(files.cert_file),
-        "TLS_KEY_FILE": str(files.key_file),
-        **changes,
-    }
     done = subprocess.run(
         [sys.executable, "-m", "gpu_worker"],
-        env=environment,
+        env=environment | changes,
         cwd=tempfile.gettempdir(),
         capture_output=True,
         text=True,

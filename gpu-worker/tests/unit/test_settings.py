@@ -22,6 +22,7 @@ def values(tmp_path):
         "tls_ca_file": file,
         "tls_cert_file": file,
         "tls_key_file": file,
+        "result_signing_key_file": tmp_path / "result.pem",
     }
 
 

@@ -48,10 +48,21 @@ class SecretFiles:
         private_directory(self.signing_keys)
         if any(self.signing_keys.glob("*.pem")):
             return
-        key = Ed25519PrivateKey.generate()
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        write_private(self.signing_keys / f"key-{secrets.token_hex(4)}.pem", pem)
+        write_private(self.signing_keys / f"key-{secrets.token_hex(4)}.pem", _new_key())
+
+    def signing_key(self, name: str) -> Path:
+        """Return the file of an Ed25519 key that signs results; a new one the first time."""
+        path = self.path(name)
+        if not path.exists():
+            private_directory(self._directory)
+            write_private(path, _new_key())
+        return path
+
+
+def _new_key() -> bytes:
+    """Return a new Ed25519 key in PEM."""
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -162,6 +162,9 @@ class Surroundings:
                 return {
                     "WORKER_ID": instance.worker_id,
                     "WORKER_ADVERTISE_ADDRESS": self.address(instance),
+                    "RESULT_SIGNING_KEY_FILE": str(
+                        self.secrets.signing_key(f"{instance.name}-result.pem")
+                    ),
                     # Threads that spin while they wait take the cores from everybody else.
                     "GOMP_SPINCOUNT": "0",
                 }

@@ -49,11 +49,16 @@ def test_every_replica_is_in_the_address_list(tmp_path: Path) -> None:
 
 
 def test_two_workers_are_told_apart(tmp_path: Path) -> None:
-    """Each has an id, an address and a certificate of its own."""
+    """Each has an id, an address, a certificate and a key of its own."""
     around = surroundings(tmp_path, gpu_worker=2)
     first, second = (around.environment_of(each) for each in around.instances("gpu-worker"))
 
-    for variable in ("WORKER_ID", "WORKER_ADVERTISE_ADDRESS", "TLS_CERT_FILE"):
+    for variable in (
+        "WORKER_ID",
+        "WORKER_ADVERTISE_ADDRESS",
+        "TLS_CERT_FILE",
+        "RESULT_SIGNING_KEY_FILE",
+    ):
         assert first[variable] != second[variable]
 
 
