@@ -25,6 +25,14 @@ class JobAlreadyFinished(ServiceError):
         )
 
 
+class EventCursorInvalid(ServiceError):
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "EVENT_CURSOR_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("This was never a cursor of this job's events.")
+
+
 class ModelNotFound(ServiceError):
     code = ErrorCode.NOT_FOUND
     reason = "MODEL_NOT_FOUND"

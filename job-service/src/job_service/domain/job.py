@@ -133,6 +133,8 @@ class Job:
     period: str | None = None
 
     tokens_counted: int = 0
+    # Of the attempt that ends; told in its last event, not stored with the job.
+    delta_count: int | None = None
     decision: RouteDecision | None = None
     executed_target: str | None = None
     executed_model: str | None = None

@@ -38,4 +38,6 @@ def _details(job: Job) -> dict[str, str | int]:
         details["reason"] = job.failure_reason
     if job.state.is_final:
         details["charge_nanousd"] = job.charge_nanousd or 0
+        if job.delta_count is not None:
+            details["deltas"] = job.delta_count
     return details
