@@ -158,6 +158,11 @@ class Surroundings:
                 }
             case "gateway":
                 return {"API_HOST": LOOPBACK, "API_PORT": str(self.ports[f"{instance.name} api"])}
+            case "job-service":
+                # One key for all replicas: whichever finishes a job signs its receipt.
+                return {
+                    "RECEIPT_SIGNING_KEY_FILE": str(self.secrets.signing_key("receipt-signing.pem"))
+                }
             case "gpu-worker":
                 return {
                     "WORKER_ID": instance.worker_id,
