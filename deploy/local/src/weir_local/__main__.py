@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from weir_local import following
+from weir_local.cloud import ADDRESS_AND_KEY, settings_of_cloud
 from weir_local.environment_file import read_environment_file
 from weir_local.fleet import ServiceFailed
 from weir_local.installed import MissingPart
@@ -45,9 +46,16 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 
 @app.command()
-def up() -> None:
-    """Start Postgres, Valkey and the six services; restart what died."""
-    stack = configured_stack()
+def up(
+    yotta: Annotated[
+        bool,
+        typer.Option(
+            help="A cloud: the one at YOTTA_URL, else a llama.cpp server on this machine."
+        ),
+    ] = True,
+) -> None:
+    """Start Postgres, Valkey, the six services and a cloud; restart what died."""
+    stack = configured_stack(yotta=yotta)
     _stop_on_signal()
     progress = OnConsole(console)
     console.print("[bold]Starting Weir[/]")
@@ -126,13 +134,28 @@ def demo() -> None:
         progress.close()
 
 
-def configured_stack() -> Stack:
-    """Return the stack of this directory, with the settings of its `.env` file."""
+def configured_stack(*, yotta: bool = True) -> Stack:
+    """Return the stack of this directory, with the settings of its `.env` file.
+
+    Without `yotta` it has no cloud, else that of `YOTTA_URL` or one on this machine.
+    """
     home = Path(os.environ.get("WEIR_HOME", ".weir"))
     environment = read_environment_file(Path(".env"))
     port = os.environ.get("WEIR_PORT") or os.environ.get("API_PORT") or environment.get("API_PORT")
     environment.pop("API_PORT", None)
-    return Stack(home, environment=environment, port=int(port) if port else None)
+    # Only the router is told of the cloud, and of the key to it.
+    cloud = settings_of_cloud({**environment, **os.environ})
+    environment = {name: environment[name] for name in environment.keys() - cloud.keys()}
+    elsewhere = yotta and bool(cloud.get("YOTTA_URL"))
+    if not elsewhere:
+        cloud = {name: cloud[name] for name in cloud.keys() - ADDRESS_AND_KEY}
+    return Stack(
+        home,
+        environment=environment,
+        services={"compute-router": cloud},
+        port=int(port) if port else None,
+        yotta=yotta and not elsewhere,
+    )
 
 
 def _tell_where(stack: Stack) -> None:
@@ -142,6 +165,13 @@ def _tell_where(stack: Stack) -> None:
     console.print(f"  OpenAI-compatible  {url}/v1")
     console.print(f"  API documentation  {url}/docs")
     console.print(f"  metrics            {url}/metrics")
+    if not stack.yotta_url:
+        cloud = "none: every prompt runs here"
+    elif stack.yotta:
+        cloud = f"yotta, a stand-in on this machine: {stack.yotta_url}"
+    else:
+        cloud = f"yotta, at {stack.yotta_url}"
+    console.print(f"  cloud              {cloud}")
     console.print(f"  administrator      {stack.state.admin['username']}")
     if stack.state.password_shown:
         console.print(f"  password           in {password_file}")

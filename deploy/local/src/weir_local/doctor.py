@@ -4,18 +4,20 @@ import ctypes
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import httpx
 import redis
 
 from weir_local import databases, health, installed, pki, readiness, revisions
 from weir_local.blocking import run_blocking
+from weir_local.cloud import YOTTA
 from weir_local.postgres_account import NoWayToRunPostgres, find_way
 from weir_local.services import NAMES, Instance
-from weir_local.stack import Stack
+from weir_local.stack import YOTTA_KEY, Stack
 
 ENOUGH_DISK_BYTES = 2_000_000_000
 TOLERATED_CLOCK_SECONDS = 5.0
@@ -43,6 +45,7 @@ def examine(stack: Stack) -> list[Finding]:
     for name in NAMES:
         for instance in stack.surroundings.instances(name):
             findings += _process(stack, instance)
+    findings.append(_cloud(stack))
     findings.append(_gateway(stack))
     findings.append(_ledger(stack))
     return findings
@@ -201,6 +204,37 @@ def _grpc(stack: Stack, instance: Instance) -> Finding:
     serving = status == health.SERVING
     advice = "" if serving else f"See {stack.log(instance.service.name, instance.index)}."
     return Finding(f"{instance.name} gRPC", serving, f"{address} {status}", advice)
+
+
+def _cloud(stack: Stack) -> Finding:
+    url, here = stack.yotta_url, stack.state.yotta_here
+    if not url:
+        return Finding(YOTTA, True, "no cloud is configured; every prompt runs here")
+    if here and stack.find(YOTTA) is None:
+        return Finding(YOTTA, False, f"{url} does not run", f"{RESTART} See {stack.log(YOTTA)}.")
+    given = _api_key(stack.state.yotta_settings)
+    answer = _models_of(url, stack.secrets.password(YOTTA_KEY) if here else given)
+    good = answer == "HTTP 200"
+    advice = "" if good else "Until it answers, prompts that would go there run on local workers."
+    return Finding(YOTTA, good, f"{url} {answer}", advice)
+
+
+def _models_of(url: str, key: str | None) -> str:
+    """Return what a cloud answers when it is asked for its models."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        # Services get no proxy from the environment, so none is used here.
+        with httpx.Client(trust_env=False, headers=headers, timeout=5) as client:
+            return f"HTTP {client.get(f'{url}/v1/models').status_code}"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"no answer ({type(error).__name__})"
+
+
+def _api_key(settings: Mapping[str, str]) -> str | None:
+    file = settings.get("YOTTA_API_KEY_FILE")
+    if file and Path(file).is_file():
+        return Path(file).read_text().strip()
+    return settings.get("YOTTA_API_KEY")
 
 
 def _gateway(stack: Stack) -> Finding:

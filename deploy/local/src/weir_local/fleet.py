@@ -1,11 +1,9 @@
-"""The service processes of a stack: starts them, waits for them, stops exactly those."""
+"""The processes of a stack beside its servers: starts them, waits, stops exactly those."""
 
-import hashlib
-import json
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -13,7 +11,7 @@ import psutil
 from weir_local import readiness
 from weir_local.processes import Identity, spawn, tail
 from weir_local.progress import Progress
-from weir_local.services import HOME_VARIABLE, Instance, Surroundings, secret_files_of
+from weir_local.services import HOME_VARIABLE, Program
 from weir_local.state import RecordedProcess, State
 from weir_local.warden import Warden
 
@@ -46,30 +44,26 @@ class Fleet:
             return None
         return recorded.identity
 
-    def is_current(self, instance: Instance, surroundings: Surroundings) -> bool:
+    def is_current(self, program: Program) -> bool:
         """Tell whether it runs, with the settings it would be given now."""
-        recorded = self._state.processes.get(instance.name)
-        wanted = _fingerprint(surroundings.environment_of(instance))
+        recorded = self._state.processes.get(program.name)
         return (
             recorded is not None
-            and recorded.fingerprint == wanted
+            and recorded.fingerprint == program.fingerprint
             and recorded.identity.is_running()
         )
 
-    def start(
-        self, instance: Instance, surroundings: Surroundings, extra: Mapping[str, str]
-    ) -> Identity:
+    def start(self, program: Program) -> Identity:
         """Start a process, in place of one that runs under the same name."""
-        self.stop([instance.name])
-        environment = surroundings.environment_of(instance) | dict(extra)
+        self.stop([program.name])
         process = spawn(
-            [sys.executable, "-m", instance.service.module],
-            environment=environment,
-            log=self.log(instance.name),
+            [sys.executable, "-m", program.module],
+            environment=program.environment,
+            log=self.log(program.name),
             directory=self._home,
         )
-        self._state.processes[instance.name] = RecordedProcess(
-            process.pid, process.started, _fingerprint(environment)
+        self._state.processes[program.name] = RecordedProcess(
+            process.pid, process.started, program.fingerprint
         )
         self._state.save(self._state_file)
         if self._warden is not None:
@@ -77,7 +71,7 @@ class Fleet:
         return process
 
     def wait_until_ready(self, urls: Mapping[str, str], seconds: float, progress: Progress) -> None:
-        """Wait until every process in `urls` (name -> base URL) says that it is ready.
+        """Wait until every process says that it is ready, at its address in `urls`.
 
         Raises:
             ServiceFailed: One of them ended, or time is up; the message has its last log lines.
@@ -88,7 +82,7 @@ class Fleet:
             progress.begun(name)
         while waiting:
             for name, url in list(waiting.items()):
-                answer = readiness.ask(url)
+                answer = readiness.ask_at(url)
                 elapsed = time.monotonic() - begun
                 if self.find(name) is None:
                     raise ServiceFailed(f"{name} ended. {self._last_words(name)}")
@@ -103,14 +97,14 @@ class Fleet:
             if waiting:
                 time.sleep(0.05)
 
-    def wait_for_a_model(self, gateway_url: str, worker: str, seconds: float) -> None:
+    def wait_for_a_model(self, is_served: Callable[[], bool], worker: str, seconds: float) -> None:
         """Wait until a worker has announced its model, so that the first prompt is answered.
 
         Raises:
             ServiceFailed: None did in time; the message has the worker's last log lines.
         """
         deadline = time.monotonic() + seconds
-        while not readiness.serves_a_model(gateway_url):
+        while not is_served():
             if time.monotonic() > deadline:
                 raise ServiceFailed(
                     f"No model is served after {seconds:.0f} s. {self._last_words(worker)}"
@@ -156,14 +150,6 @@ class Fleet:
     def _last_words(self, name: str) -> str:
         log = self.log(name)
         return f"The end of {log}:\n{tail(log)}"
-
-
-def _fingerprint(environment: Mapping[str, str]) -> str:
-    """Return a mark that changes with the settings of a process, and with its secrets."""
-    digest = hashlib.sha256(json.dumps(environment, sort_keys=True).encode())
-    for file in secret_files_of(environment):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _home_of(process: psutil.Process) -> str | None:

@@ -14,10 +14,20 @@ class Readiness:
     reason: str
 
 
+def address(base_url: str) -> str:
+    """Return where a service says whether it is ready."""
+    return f"{base_url}/health/ready"
+
+
 def ask(base_url: str, seconds: float = 2.0) -> Readiness:
-    """Return what `/health/ready` answers; not ready if nothing answers."""
+    """Return what a service answers about itself; not ready if nothing answers."""
+    return ask_at(address(base_url), seconds)
+
+
+def ask_at(url: str, seconds: float = 2.0) -> Readiness:
+    """Return what this address answers; ready if it is 200."""
     try:
-        status, body = _get(f"{base_url}/health/ready", seconds)
+        status, body = _get(url, seconds)
     except (OSError, http.client.HTTPException) as error:
         return Readiness(False, f"no answer ({type(error).__name__})")
     if status == http.HTTPStatus.OK:
@@ -32,6 +42,17 @@ def serves_a_model(gateway_url: str, seconds: float = 2.0) -> bool:
         return json.loads(body)["checks"]["models"]["ok"] is True
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return False
+
+
+def workers_of(router_url: str, seconds: float = 2.0) -> int:
+    """Return how many workers a router knows of; 0 if it does not answer."""
+    try:
+        _, body = _get(f"{router_url}/metrics", seconds)
+    except (OSError, http.client.HTTPException):
+        return 0
+    lines = body.decode(errors="replace").splitlines()
+    counts = [line.split()[1] for line in lines if line.startswith("router_workers ")]
+    return int(float(counts[0])) if counts else 0
 
 
 def status_of(url: str, seconds: float = 2.0) -> str:

@@ -1,10 +1,14 @@
 """The six services as the launcher sees them: names, and what each is told in its environment."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from weir_local import cloud
+from weir_local.cloud import YOTTA, Cloud
 from weir_local.pki import Authority
 from weir_local.ports import LOOPBACK
 from weir_local.secret_files import SecretFiles
@@ -18,7 +22,7 @@ START_ORDER = (
 )
 NAMES = tuple(name for wave in START_ORDER for name in wave)
 HOME_VARIABLE = "WEIR_PROCESS_OF"
-"""Marks every service process with the stack it belongs to."""
+"""Marks every process with the stack it belongs to."""
 # What the machine must tell its processes: certificates to trust, and where its GPU is.
 _FROM_THE_MACHINE = (
     "HOME",
@@ -78,8 +82,8 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """`job-service`, and `job-service-1` for a second one."""
-        return self.service.name + (f"-{self.index}" if self.index else "")
+        """The name of the process."""
+        return process_name(self.service.name, self.index)
 
     @property
     def certificate_name(self) -> str:
@@ -95,6 +99,23 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A process as it would be started now."""
+
+    name: str
+    module: str
+    environment: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """A mark that changes with its settings, and with the secrets in files they point to."""
+        digest = hashlib.sha256(json.dumps(dict(self.environment), sort_keys=True).encode())
+        for file in secret_files_of(self.environment):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """Everything an instance's environment is made from."""
 
@@ -107,6 +128,24 @@ class Surroundings:
     """For all services."""
     overrides: Mapping[str, Mapping[str, str]]
     """For one service, by its name."""
+    cloud: Cloud | None = None
+    """The one on this machine, if there is one."""
+
+    def program(self, instance: Instance, extra: Mapping[str, str] | None = None) -> Program:
+        """Return the process of a service, also with `extra` in its environment."""
+        environment = self.environment_of(instance) | dict(extra or {})
+        return Program(instance.name, instance.service.module, environment)
+
+    def cloud_program(self) -> Program:
+        """Return the process of the cloud on this machine."""
+        assert self.cloud is not None
+        environment = {
+            **_from_the_machine(),
+            HOME_VARIABLE: str(self.home),
+            **self.cloud.server_environment(),
+            **self.overrides.get(YOTTA, {}),
+        }
+        return Program(YOTTA, cloud.MODULE, environment)
 
     def instances(self, service: str) -> list[Instance]:
         """Return the processes a service should have."""
@@ -156,6 +195,8 @@ class Surroundings:
                     "BOOTSTRAP_ADMIN_PASSWORD_FILE": str(self.secrets.path("admin.password")),
                     "REFRESH_TOKEN_SECRET_FILE": str(self.secrets.path("refresh-token.secret")),
                 }
+            case "compute-router":
+                return self.cloud.router_environment() if self.cloud else {}
             case "gateway":
                 return {"API_HOST": LOOPBACK, "API_PORT": str(self.ports[f"{instance.name} api"])}
             case "job-service":
@@ -174,6 +215,11 @@ class Surroundings:
                     "GOMP_SPINCOUNT": "0",
                 }
         return {}
+
+
+def process_name(service: str, index: int = 0) -> str:
+    """Return `job-service`, and `job-service-1` for a second one."""
+    return service + (f"-{index}" if index else "")
 
 
 def secret_files_of(environment: Mapping[str, str]) -> Sequence[Path]:

@@ -6,7 +6,8 @@
     stack.down()
 
 Tests pass `environment` (settings for every service), `services` (for one, by its name),
-`replicas` (by service name) and `stop_with_launcher=True`, so that nothing outlives them.
+`replicas` (by service name) and `stop_with_launcher=True`, so that nothing outlives them. With
+`yotta=True` a llama.cpp server is started too, and the router takes it for the cloud.
 """
 
 import signal
@@ -14,10 +15,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from weir_local import ports
+from weir_local import ports, readiness
+from weir_local.cloud import YOTTA, Cloud, settings_of_cloud
 from weir_local.fleet import Fleet
 from weir_local.locking import exclusive
 from weir_local.pki import Authority
@@ -25,7 +27,15 @@ from weir_local.postgres import Postgres
 from weir_local.processes import Identity
 from weir_local.progress import Progress, step
 from weir_local.secret_files import SecretFiles
-from weir_local.services import NAMES, SERVICES, START_ORDER, Instance, Surroundings
+from weir_local.services import (
+    NAMES,
+    SERVICES,
+    START_ORDER,
+    Instance,
+    Program,
+    Surroundings,
+    process_name,
+)
 from weir_local.state import State
 from weir_local.storage import Storage, prepare_home
 from weir_local.valkey import Valkey
@@ -33,6 +43,8 @@ from weir_local.warden import Warden
 
 ADMIN = "admin"
 DEFAULT_PORT = 8000
+YOTTA_KEY = "yotta.key"
+YOTTA_PORT = "yotta http"
 
 
 class PortTaken(Exception):
@@ -57,6 +69,8 @@ class Stack:
     services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     port: int | None = None
     """The gateway's port; None for the one it had, else 8000 (not in tests), else any other."""
+    yotta: bool = False
+    """Whether a llama.cpp server on this machine stands in for the cloud."""
     stop_with_launcher: bool = False
     """Whether everything ends with this Python process, however that ends."""
     seconds_to_start: float = 120.0
@@ -83,6 +97,8 @@ class Stack:
             self._read_state()
             self.state.replicas = dict(self.replicas)
             wanted = {instance.name for instance in self._instances()}
+            if self.yotta:
+                wanted.add(YOTTA)
             self.fleet.stop([name for name in self.state.processes if name not in wanted])
             if self._warden is not None:
                 self._warden.start()
@@ -91,6 +107,7 @@ class Stack:
                 self._prepare_keys()
             self.storage.start(progress, undo)
             self._choose_ports()
+            self._start_yotta(undo)
             if any(self.find(each.name) is None for each in SERVICES.values() if each.database):
                 self.storage.prepare(progress, self.environment)
             self._start_services(progress, undo)
@@ -107,7 +124,7 @@ class Stack:
         prepare_home(self.home)
         with exclusive(self.home / "lock", progress):
             self._read_state()
-            for wave in reversed(START_ORDER):
+            for wave in (*reversed(START_ORDER), (YOTTA,)):
                 names = [name for name in self.state.processes if _service_of(name) in wave]
                 if names:
                     with step(progress, ", ".join(names)):
@@ -127,6 +144,11 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.down()
 
+    def as_it_runs(self) -> "Stack":
+        """Return this stack with the cloud that the running one was started with."""
+        settings = {"compute-router": self.state.yotta_settings}
+        return replace(self, yotta=self.state.yotta_here, services={**self.services, **settings})
+
     # --- one process -------------------------------------------------------------------------
 
     def start_service(
@@ -139,23 +161,31 @@ class Stack:
     ) -> None:
         """Start a process again, this time also with `environment`; wait until it is ready."""
         instance = Instance(SERVICES[service], index)
-        self.fleet.start(instance, self.surroundings, environment or {})
+        self.fleet.start(self.surroundings.program(instance, environment))
         if wait:
             self.wait_until_ready(service, index)
 
     def wait_until_ready(self, service: str, index: int = 0, seconds: float | None = None) -> None:
         """Return when the process says that it is ready; raise ServiceFailed if it can't be."""
-        name = Instance(SERVICES[service], index).name
-        urls = {name: self.service_url(service, index)}
-        self.fleet.wait_until_ready(urls, seconds or self.seconds_to_start, Progress())
+        addresses = {process_name(service, index): self._ready_address(service, index)}
+        self.fleet.wait_until_ready(addresses, seconds or self.seconds_to_start, Progress())
+
+    def start_yotta(self) -> None:
+        """Start the cloud on this machine again; wait until it is ready."""
+        self.fleet.start(self.surroundings.cloud_program())
+        self.wait_until_ready(YOTTA)
 
     def stop_service(self, service: str, index: int = 0) -> None:
         """Stop a process as an operator would (SIGTERM)."""
-        self.fleet.stop([Instance(SERVICES[service], index).name])
+        self.fleet.stop([process_name(service, index)])
+
+    def stop_yotta(self) -> None:
+        """Stop the cloud on this machine. `kill`, `send` and `find` take `yotta` too."""
+        self.stop_service(YOTTA)
 
     def kill(self, service: str, index: int = 0) -> None:
         """Kill a process (SIGKILL), and return when it is gone."""
-        self.fleet.kill(Instance(SERVICES[service], index).name)
+        self.fleet.kill(process_name(service, index))
 
     def send(self, service: str, number: signal.Signals, index: int = 0) -> None:
         """Send a process a signal, such as SIGSTOP and SIGCONT."""
@@ -165,7 +195,7 @@ class Stack:
 
     def find(self, service: str, index: int = 0) -> Identity | None:
         """Return the running process, or None."""
-        return self.fleet.find(Instance(SERVICES[service], index).name)
+        return self.fleet.find(process_name(service, index))
 
     def is_up(self) -> bool:
         """Tell whether anything of it runs."""
@@ -176,7 +206,7 @@ class Stack:
 
     def log(self, service: str, index: int = 0) -> Path:
         """Return the log file of a process."""
-        return self.fleet.log(Instance(SERVICES[service], index).name)
+        return self.fleet.log(process_name(service, index))
 
     def log_of(self, name: str) -> Path:
         """Return the log file of a process by its own name, `postgres` and `valkey` among them."""
@@ -193,6 +223,11 @@ class Stack:
         """Return the base URL of health and metrics; for the gateway its public one."""
         kind = "api" if service == "gateway" else "http"
         return "http://" + self.surroundings.address(Instance(SERVICES[service], index), kind)
+
+    @property
+    def yotta_url(self) -> str:
+        """The address of the cloud that the router was told of; empty where there is none."""
+        return self.state.yotta_url
 
     def grpc_address(self, service: str, index: int = 0) -> str:
         """Return where a process listens for gRPC, as host:port."""
@@ -249,6 +284,7 @@ class Stack:
             replicas=self.state.replicas,
             environment=self.environment,
             overrides=self.services,
+            cloud=self._cloud(),
         )
 
     # --- how ---------------------------------------------------------------------------------
@@ -265,6 +301,8 @@ class Stack:
         self.secrets.ensure_signing_key()
         for name in ("admin.password", "refresh-token.secret"):
             self.secrets.password(name)
+        if self.yotta:
+            self.secrets.password(YOTTA_KEY)
         self.authority.issue("operator")
         for instance in self._instances():
             self.authority.issue(instance.certificate_name)
@@ -278,6 +316,8 @@ class Stack:
                 self._keep_or_choose(f"{instance.name} {kind}", running)
             if instance.service.name == "gateway":
                 self._choose_public_port(f"{instance.name} api", running, instance.index)
+        if self.yotta:
+            self._keep_or_choose(YOTTA_PORT, self.fleet.find(YOTTA) is not None)
         self.state.gateway_url = self.gateway_url
         self.state.prometheus_targets = {
             name: [
@@ -310,6 +350,29 @@ class Stack:
     def _is_test(self) -> bool:
         return self.environment.get("ENVIRONMENT") == "test"
 
+    def _cloud(self) -> Cloud | None:
+        port = self.state.ports.get(YOTTA_PORT)
+        if not self.yotta or port is None:
+            return None
+        return Cloud(f"{ports.LOOPBACK}:{port}", self.secrets.path(YOTTA_KEY))
+
+    def _start_yotta(self, undo: ExitStack) -> None:
+        """Start the cloud if it should be here, and remember which one the router is told of.
+
+        It loads while databases are prepared, so that it is there when the router asks for it.
+        """
+        if self.yotta:
+            self._keep_running(self.surroundings.cloud_program(), undo)
+        router = self.surroundings.environment_of(Instance(SERVICES["compute-router"]))
+        self.state.yotta_url = router.get("YOTTA_URL", "")
+        self.state.yotta_here = self.yotta
+        self.state.yotta_settings = settings_of_cloud(self.services.get("compute-router", {}))
+
+    def _keep_running(self, program: Program, undo: ExitStack) -> None:
+        if not self.fleet.is_current(program):
+            undo.callback(self.fleet.stop, [program.name])
+            self.fleet.start(program)
+
     def _start_services(self, progress: Progress, undo: ExitStack) -> None:
         """Start them in order, then wait for each in that order.
 
@@ -318,17 +381,30 @@ class Stack:
         """
         for service in NAMES:
             for instance in self.surroundings.instances(service):
-                if not self.fleet.is_current(instance, self.surroundings):
-                    undo.callback(self.fleet.stop, [instance.name])
-                    self.fleet.start(instance, self.surroundings, {})
-        urls = {
-            instance.name: self.service_url(service, instance.index)
+                self._keep_running(self.surroundings.program(instance), undo)
+        addresses = {
+            instance.name: self._ready_address(service, instance.index)
             for service in NAMES
             for instance in self.surroundings.instances(service)
         }
-        self.fleet.wait_until_ready(urls, self.seconds_to_start, progress)
+        if self.yotta:
+            addresses[YOTTA] = self._ready_address(YOTTA)
+        self.fleet.wait_until_ready(addresses, self.seconds_to_start, progress)
         with step(progress, "model"):
-            self.fleet.wait_for_a_model(self.gateway_url, "gpu-worker", self.seconds_to_start)
+            self.fleet.wait_for_a_model(self._serves_a_model, "gpu-worker", self.seconds_to_start)
+
+    def _serves_a_model(self) -> bool:
+        """Tell whether a prompt could run here now; that the cloud could run it is not enough."""
+        if self.yotta_url and not readiness.workers_of(self.service_url("compute-router")):
+            return False
+        return readiness.serves_a_model(self.gateway_url)
+
+    def _ready_address(self, service: str, index: int = 0) -> str:
+        if service == YOTTA:
+            cloud = self._cloud()
+            assert cloud is not None, "this stack has no cloud on this machine"
+            return cloud.ready_address
+        return readiness.address(self.service_url(service, index))
 
 
 def _service_of(name: str) -> str:

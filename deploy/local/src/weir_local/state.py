@@ -39,6 +39,12 @@ class State:
     ports: dict[str, int] = field(default_factory=dict)
     """Kept across restarts: `postgres`, `valkey`, `job-service grpc`, `job-service http`."""
     replicas: dict[str, int] = field(default_factory=dict)
+    yotta_url: str = ""
+    """The address of the cloud; empty where there is none."""
+    yotta_here: bool = False
+    """Whether the launcher started that cloud itself."""
+    yotta_settings: dict[str, str] = field(default_factory=dict)
+    """What the router was told about it by whoever started Weir."""
     processes: dict[str, RecordedProcess] = field(default_factory=dict)
     servers: dict[str, int] = field(default_factory=dict)
     """The pids of Postgres and Valkey, for information; their own files count."""

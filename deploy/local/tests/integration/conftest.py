@@ -35,6 +35,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(503 if os.environ.get("UNREADY") else 200)
         self.end_headers()
+        if self.path == "/metrics":
+            self.wfile.write(b"router_workers " + os.environ.get("WORKERS", "1").encode())
+            return
         served = b"false" if os.environ.get("NO_MODEL") else b"true"
         self.wfile.write(b'{"checks": {"models": {"ok": ' + served + b"}}}")
     def log_message(self, *_):

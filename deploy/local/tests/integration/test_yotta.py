@@ -1,0 +1,95 @@
+"""The cloud of a stack: a real llama.cpp server beside stand-ins for the services."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from weir_local import doctor
+from weir_local.fleet import ServiceFailed
+from weir_local.stack import Stack
+from weir_local.yotta import MODEL
+
+
+@pytest.fixture(scope="module")
+def with_yotta(session_place: Path, stand_ins: dict[str, str]) -> Iterator[Stack]:
+    """A stack with a cloud, running."""
+    stack = Stack(
+        session_place / "a home",
+        environment=stand_ins,
+        services={"yotta": {"YOTTA_THREADS": "1"}},
+        yotta=True,
+        stop_with_launcher=True,
+    )
+    with stack:
+        yield stack
+
+
+def key_of(stack: Stack) -> str:
+    return stack.secrets.path("yotta.key").read_text()
+
+
+def complete(stack: Stack, key: str) -> httpx.Response:
+    with httpx.Client(trust_env=False, headers={"authorization": f"Bearer {key}"}) as client:
+        body = {"model": MODEL, "prompt": "One, two,", "max_tokens": 2}
+        return client.post(f"{stack.yotta_url}/v1/completions", json=body, timeout=60)
+
+
+def finding_of(stack: Stack) -> doctor.Finding:
+    return doctor._cloud(stack)
+
+
+def test_it_can_be_stopped_and_started(with_yotta: Stack) -> None:
+    """At the same address, also after it was frozen; whoever looks later knows that it is ours."""
+    url = with_yotta.yotta_url
+    with_yotta.send("yotta", signal.SIGSTOP)
+
+    with_yotta.stop_yotta()
+    assert with_yotta.find("yotta") is None
+    with_yotta.start_yotta()
+
+    assert with_yotta.yotta_url == url
+    assert complete(with_yotta, key_of(with_yotta)).status_code == 200
+    assert Stack(with_yotta.home).as_it_runs().yotta
+
+
+def test_it_lives_and_dies_with_its_stack(with_yotta: Stack, stand_ins: dict[str, str]) -> None:
+    """It answers whoever has the key; `up` repairs it alone; without it the router is told so."""
+    key, before = key_of(with_yotta), dict(with_yotta.state.pids)
+
+    assert complete(with_yotta, key).json()["usage"]["completion_tokens"] == 2
+    assert complete(with_yotta, "a guess").status_code == 401
+    process = psutil.Process(before["yotta"])
+    assert not any(key in text for text in (*process.cmdline(), *process.environ().values()))
+    assert finding_of(with_yotta).ok
+
+    with_yotta.kill("yotta")
+    assert not finding_of(with_yotta).ok
+    with_yotta.up()
+    after = with_yotta.state.pids
+    assert {name for name in after if after[name] != before[name]} == {"yotta"}
+    url = with_yotta.yotta_url
+
+    without = Stack(with_yotta.home, environment=stand_ins)
+    without.up()
+    changed = {name for name in after if without.state.pids.get(name) != after[name]}
+    assert changed == {"yotta", "compute-router"}
+    assert not without.yotta_url
+    with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ConnectError):
+        client.get(f"{url}/health")
+
+
+def test_the_cloud_alone_is_not_enough(with_yotta: Stack, stand_ins: dict[str, str]) -> None:
+    """`up` waits for a worker of ours, or simple prompts would go to the cloud at first."""
+    lonely = Stack(
+        with_yotta.home,
+        environment=stand_ins | {"WORKERS": "0"},
+        services={"compute-router": {"YOTTA_URL": "http://127.0.0.1:9"}},
+        seconds_to_start=2,
+    )
+
+    with pytest.raises(ServiceFailed, match="No model is served after 2 s"):
+        lonely.up()
