@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FilePath, model_validator
 
 from service_kit.setting_secrets import SettingError
 from service_kit.settings import Addresses, DatabaseUrl, RedisUrl, ServiceSettings
+from service_kit.signatures import SigningKey, SigningKeyUnusable
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -25,6 +26,8 @@ class Settings(ServiceSettings):
     """Replicas of cost-service."""
     compute_router_addresses: Addresses
     """Replicas of compute-router."""
+    receipt_signing_key_file: FilePath
+    """PEM file with the Ed25519 key that signs receipts, the same for all replicas; mode 0600."""
     auth_issuer: str = "weir"
     """The `iss` of tokens to accept."""
     lease_seconds: Seconds = 10.0
@@ -56,4 +59,12 @@ class Settings(ServiceSettings):
     def _check_lease(self) -> Self:
         if self.lease_renew_seconds > self.lease_seconds / 2:
             raise SettingError("LEASE_RENEW_SECONDS", "must be at most half of LEASE_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Self:
+        try:
+            SigningKey.load(self.receipt_signing_key_file)
+        except SigningKeyUnusable as error:
+            raise SettingError("RECEIPT_SIGNING_KEY_FILE", str(error)) from error
         return self

@@ -15,6 +15,7 @@ from service_kit.errors import ErrorCode, ServiceError
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
 from service_kit.metrics import new_registry
+from service_kit.signatures import SigningKey
 from service_kit.testing.pki import make_test_pki
 from service_kit.testing.tokens import TestIssuer
 
@@ -24,6 +25,13 @@ SERVICES = ("gateway", "auth-service", "job-service", "cost-service", "compute-r
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory):
     return make_test_pki(tmp_path_factory.mktemp("pki"), SERVICES)
+
+
+@pytest.fixture(scope="session")
+def receipt_key_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "receipt-signing.pem"
+    SigningKey.load_or_create(path)
+    return path
 
 
 @pytest.fixture
@@ -38,7 +46,7 @@ async def others(pki, issuer):
 
 
 @pytest.fixture
-def settings(others, pki, postgres_store, job_database, redis_url):
+def settings(others, pki, postgres_store, job_database, redis_url, receipt_key_file):
     """Settings for a service of which nothing was seen yet; its tables are empty."""
 
     def make(**changes):
@@ -52,6 +60,7 @@ def settings(others, pki, postgres_store, job_database, redis_url):
             "tls_ca_file": pki["job-service"].ca_file,
             "tls_cert_file": pki["job-service"].cert_file,
             "tls_key_file": pki["job-service"].key_file,
+            "receipt_signing_key_file": receipt_key_file,
             "lease_seconds": 2,
             "lease_renew_seconds": 0.3,
             "poll_seconds": 0.1,

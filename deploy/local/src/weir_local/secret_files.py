@@ -51,7 +51,7 @@ class SecretFiles:
         write_private(self.signing_keys / f"key-{secrets.token_hex(4)}.pem", _new_key())
 
     def signing_key(self, name: str) -> Path:
-        """Return the file of an Ed25519 key that signs results; a new one the first time."""
+        """Return the file of an Ed25519 key that signs results or receipts; made the first time."""
         path = self.path(name)
         if not path.exists():
             private_directory(self._directory)

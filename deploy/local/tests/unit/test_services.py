@@ -62,6 +62,20 @@ def test_two_workers_are_told_apart(tmp_path: Path) -> None:
         assert first[variable] != second[variable]
 
 
+def test_replicas_sign_receipts_with_one_key(tmp_path: Path) -> None:
+    """It is made once, for its owner's eyes only, and is still the same after a restart."""
+    around = surroundings(tmp_path, job_service=2)
+    first, second = (around.environment_of(each) for each in around.instances("job-service"))
+    key = Path(first["RECEIPT_SIGNING_KEY_FILE"])
+    made = key.read_bytes()
+
+    again = surroundings(tmp_path).environment_of(Instance(SERVICES["job-service"]))
+
+    assert second["RECEIPT_SIGNING_KEY_FILE"] == again["RECEIPT_SIGNING_KEY_FILE"] == str(key)
+    assert key.read_bytes() == made
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
 def test_settings_of_one_service_win(tmp_path: Path) -> None:
     """Over those for every service, and those over the launcher's own."""
     around = surroundings(tmp_path)
