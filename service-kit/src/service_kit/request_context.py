@@ -26,7 +26,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person or program behind the request, as its verified token says."""
+    """The person or program behind the request, as its verified token says.
+
+    `expires_at` is when that token ends, in epoch seconds; 0 where nobody said so.
+    """
 
     user_id: str
     kind: Literal["person", "api_key"]
@@ -36,6 +39,7 @@ class Caller:
     project_id: str | None = None
     scopes: frozenset[str] = frozenset()
     token: str = field(default="", repr=False, compare=False)
+    expires_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,15 +100,22 @@ def read_claims(payload: bytes, token: str, *, issuer: str, audiences: Collectio
         _refuse()
     if "jti" in claims:
         _text(claims, "jti")
-    return Claims(_read_caller(claims, token), issued_at, not_before, expires_at)
+    return Claims(_read_caller(claims, token, expires_at), issued_at, not_before, expires_at)
 
 
-def _read_caller(claims: dict[str, Any], token: str) -> Caller:
+def _read_caller(claims: dict[str, Any], token: str, expires_at: int) -> Caller:
     user_id, role = _text(claims, "sub"), _text(claims, "role")
     if ("sid" in claims) == ("key_id" in claims):
         _refuse()
     if "sid" in claims:
-        return Caller(user_id, "person", role, session_id=_text(claims, "sid"), token=token)
+        return Caller(
+            user_id,
+            "person",
+            role,
+            session_id=_text(claims, "sid"),
+            token=token,
+            expires_at=expires_at,
+        )
     return Caller(
         user_id,
         "api_key",
@@ -117,6 +124,7 @@ def _read_caller(claims: dict[str, Any], token: str) -> Caller:
         project_id=_text(claims, "project_id"),
         scopes=frozenset(_text(claims, "scope").split(" ")),
         token=token,
+        expires_at=expires_at,
     )
 
 

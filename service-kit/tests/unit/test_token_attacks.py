@@ -67,9 +67,11 @@ async def refused(verifier, token, reason="TOKEN_INVALID"):
 
 async def test_the_untouched_token_is_accepted(issuer, verifier):
     """What the attacks below start from is a good token."""
-    caller = await verifier.verify(issuer.sign(person_claims()))
+    claims = person_claims()
+    caller = await verifier.verify(issuer.sign(claims))
 
     assert (caller.user_id, caller.kind, caller.session_id) == ("user-1", "person", "s1")
+    assert caller.expires_at == claims["exp"]
 
 
 async def test_exchanged_key_is_accepted(issuer, verifier):
