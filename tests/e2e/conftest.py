@@ -1,7 +1,8 @@
 """The whole stack as processes, and people who use it.
 
 `stack` runs the real model and is shared by all modules. `crash_stack` and `paid_crash_stack` run
-`ENGINE=instant` with short leases, to be killed.
+`ENGINE=instant` with short leases, to be killed. `cloud_stack` has a cloud besides: a llama.cpp
+server in Yotta's place.
 """
 
 from __future__ import annotations
@@ -105,6 +106,15 @@ class RunningStack:
     async def start(self, service: str, index: int) -> None:
         await asyncio.to_thread(self._stack.start_service, service, index)
 
+    async def start_yotta(self) -> None:
+        """Start the cloud again. The others take `yotta` for a service's name."""
+        await asyncio.to_thread(self._stack.start_yotta)
+
+    @property
+    def yotta(self) -> tuple[str, str]:
+        """The cloud's address, and the key to it."""
+        return self._stack.yotta_url, self._stack.secrets.password("yotta.key")
+
     def freeze(self, service: str) -> None:
         self._stack.send(service, signal.SIGSTOP)
 
@@ -136,6 +146,15 @@ class RunningStack:
                 return entries
             assert time.monotonic() < deadline, f"job {job_id} is not settled: {entries} {held}"
             await asyncio.sleep(0.1)
+
+    async def changes_of(self, job_id: str) -> list[str]:
+        """Return what happened to a job, in order: `created`, `running`, ..."""
+        rows = await self._query(
+            "job-service",
+            "SELECT type FROM lifecycle_events WHERE job_id = $1 ORDER BY seq",
+            job_id,
+        )
+        return [row["type"] for row in rows]
 
     def assert_books_agree(self) -> None:
         """The ledger checker, run as an operator would, is content."""
@@ -253,6 +272,8 @@ def failpoints_file(home: Path, service: str) -> Path:
 def started_stack(
     services: dict[str, dict[str, str]],
     replicas: dict[str, int] | None = None,
+    *,
+    yotta: bool = False,
 ) -> Iterator[RunningStack]:
     # A short path: sockets and `nobody` need to reach it.
     directory = Path(tempfile.mkdtemp(prefix="weir-e2e-"))
@@ -266,6 +287,7 @@ def started_stack(
         environment=TEST,
         services=services,
         replicas=replicas or {},
+        yotta=yotta,
         stop_with_launcher=True,
     )
     try:
@@ -321,10 +343,34 @@ def paid_crash_stack() -> Iterator[RunningStack]:
         running.assert_books_agree()
 
 
+@pytest.fixture(scope="module")
+def cloud_stack() -> Iterator[RunningStack]:
+    """Weir with a real llama.cpp server as Yotta, and the stand-in engine on our own worker."""
+    services = instant(
+        **{
+            "compute-router": {
+                "WORKER_LEASE_SECONDS": "2",
+                "COMPLEXITY_THRESHOLD": "50",
+                "YOTTA_FIRST_BYTE_SECONDS": "8",
+            },
+            "gpu-worker": {
+                "ENGINE": "instant",
+                "INSTANT_TOKENS": "20",
+                # The name of Yotta's model, so that prompts may fall back.
+                "MODEL_NAME": "smollm2-135m-instruct",
+            },
+            "yotta": {"YOTTA_THREADS": "1"},
+        }
+    )
+    with started_stack(services, yotta=True) as running:
+        yield running
+        running.assert_books_agree()
+
+
 @pytest.fixture
 async def new_account(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Any]]:
     """Make accounts on whichever stack the test uses."""
-    names = ("paid_crash_stack", "crash_stack", "stack")
+    names = ("cloud_stack", "paid_crash_stack", "crash_stack", "stack")
     used = next((name for name in names if name in request.fixturenames), "stack")
     running: RunningStack = request.getfixturevalue(used)
     async with AsyncExitStack() as clients:
