@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
+from event_fakes import FakeDeltas
+
 from job_service.domain.charge import Price, PriceBook, Usage
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import (
@@ -31,6 +33,7 @@ from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Depths, OpenHold, PlacedHold
+from job_service.usecases.publish_deltas import DeltaPublisher
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
 from job_service.usecases.relay_settlements import RelaySettlements
@@ -287,6 +290,10 @@ class FakeJobs:
         job = self._tables.jobs.get(job_id)
         return _without_content(job) if job and job.project_id == project_id else None
 
+    async def find_embeddings(self, job_id):
+        job = self._tables.jobs.get(job_id)
+        return job.result_embeddings if job else None
+
     async def find_anywhere(self, job_id):
         job = self._tables.jobs.get(job_id)
         return _without_content(job) if job else None
@@ -373,7 +380,8 @@ def _is_still(found, was):
 
 
 def _without_content(job):
-    return replace(job, specification=replace(job.specification, messages=(), sampling=Sampling()))
+    bare = replace(job.specification, messages=(), inputs=(), sampling=Sampling())
+    return replace(job, specification=bare, result_embeddings=None)
 
 
 class FakeAttempts:
@@ -649,6 +657,8 @@ class World:
             self.store, self.ledger, self.prices, self.targets, self.hints, self.metrics
         )
         self.create = CreateJob(self.submit, self.admit)
+        self.deltas = FakeDeltas()
+        self.publisher = DeltaPublisher(self.deltas, self.clock)
         self.execute = ExecuteAttempt(
             self.store,
             self.executor,
@@ -658,6 +668,7 @@ class World:
             self.clock,
             self.policy,
             renew_seconds=0.01,
+            deltas=self.publisher,
             finish_patience_seconds=30,
         )
         self.run = RunJob(self.submit, self.admit, self.execute, self.background, self.live)

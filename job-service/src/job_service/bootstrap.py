@@ -10,13 +10,16 @@ from typing import Final
 
 import grpc
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
 from job_service.adapters.auth_client import AuthClient
 from job_service.adapters.background_tasks import BackgroundTasks
 from job_service.adapters.cost_client import KeptPrices, LedgerClient
+from job_service.adapters.postgres_lifecycle import PostgresLifecycle
 from job_service.adapters.prometheus_metrics import PrometheusJobMetrics
+from job_service.adapters.redis_deltas import RedisChanges, RedisDeltas
 from job_service.adapters.redis_hints import LISTEN_SECONDS, RedisHints
 from job_service.adapters.router_client import KeptTargets, RouterExecutor
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
@@ -28,18 +31,21 @@ from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
 from job_service.usecases.get_job import GetJob, ListJobs
+from job_service.usecases.job_feeds import JobFeeds
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.measure_depths import MeasureDepths
+from job_service.usecases.publish_deltas import DeltaPublisher
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
 from job_service.usecases.relay_settlements import RelaySettlements
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.submit_job import SubmitJob
 from job_service.usecases.unblock_jobs import UnblockJobs
+from job_service.usecases.watch_job import WatchJob
 from service_kit import grpc_server, metrics
 from service_kit.access import AccessChecks
 from service_kit.clock import SystemClock
-from service_kit.database import check_database, open_engine, sessions
+from service_kit.database import autocommit_sessions, check_database, open_engine, sessions
 from service_kit.grpc_client import open_channel
 from service_kit.http_server import ReadinessChecks, serving_side_http
 from service_kit.loop import PeriodicLoop, running
@@ -52,6 +58,8 @@ AUDIENCES: Final = ("weir", "weir-internal")
 DENIALS_SECONDS: Final = 2.0
 DEPTHS_SECONDS: Final = 5.0
 PUBLISH_SECONDS: Final = 60.0
+# The most that an attempt may wait for Redis, once a second at that.
+DELTAS_SECONDS: Final = 0.2
 # Part of the drain that running attempts get before they are told to stop; what is left is for
 # storing their end and telling their callers.
 DRAIN_SHARE: Final = 0.8
@@ -63,8 +71,11 @@ async def job_service(settings: Settings) -> AsyncIterator[int]:
     async with AsyncExitStack() as stack:
         registry = metrics.new_registry(NAME)
         connections = await _connect(settings, registry, stack)
+        publisher = DeltaPublisher(connections.deltas, SystemClock())
+        # Before the attempts, so that it is there until the last of them has ended.
+        await stack.enter_async_context(running(_publishing(publisher, registry)))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        parts = _assemble(settings, connections, registry, BackgroundTasks(tasks))
+        parts = _assemble(settings, connections, registry, BackgroundTasks(tasks), publisher)
         await stack.enter_async_context(running(*_loops(settings, parts, registry)))
         checks = ReadinessChecks()
         checks.add("database", lambda: check_database(connections.engine))
@@ -80,6 +91,7 @@ async def job_service(settings: Settings) -> AsyncIterator[int]:
             # server drains beside it.
             checks.drain()
             parts.dispatch.stop_claiming()
+            parts.feeds.stop()
             tasks.create_task(parts.live.drain(settings.drain_seconds * DRAIN_SHARE))
 
 
@@ -90,6 +102,8 @@ class _Connections:
     cost: grpc.aio.Channel
     router: grpc.aio.Channel
     hints: RedisHints
+    deltas: RedisDeltas
+    listener: Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,8 @@ class _Parts:
     targets: KeptTargets
     hints: RedisHints
     live: LiveAttempts
+    feeds: JobFeeds
+    changes: RedisChanges
     dispatch: DispatchJobs
     reap: ReapJobs
     unblock: UnblockJobs
@@ -124,6 +140,13 @@ async def _connect(
 
     publisher = open_redis(settings.redis_url, max_connections=2)
     stack.push_async_callback(publisher.aclose)
+    deltas = open_redis(
+        settings.redis_url,
+        max_connections=4,
+        timeout_seconds=DELTAS_SECONDS,
+        connect_timeout_seconds=DELTAS_SECONDS,
+    )
+    stack.push_async_callback(deltas.aclose)
     listener = open_redis(settings.redis_url, max_connections=2, timeout_seconds=2 * LISTEN_SECONDS)
     stack.push_async_callback(listener.aclose)
     return _Connections(
@@ -132,6 +155,8 @@ async def _connect(
         cost=await channel(settings.cost_service_addresses, "cost-service"),
         router=await channel(settings.compute_router_addresses, "compute-router"),
         hints=RedisHints(publisher, listener),
+        deltas=RedisDeltas(deltas),
+        listener=listener,
     )
 
 
@@ -140,10 +165,15 @@ def _assemble(
     connections: _Connections,
     registry: CollectorRegistry,
     background: BackgroundTasks,
+    publisher: DeltaPublisher,
 ) -> _Parts:
     clock, hints = SystemClock(), connections.hints
     job_metrics = PrometheusJobMetrics(registry)
-    work = PostgresUnitOfWork(sessions(connections.engine), settings.lease_seconds)
+    work = PostgresUnitOfWork(
+        sessions(connections.engine), settings.lease_seconds, publisher.jobs_changed
+    )
+    lifecycle = PostgresLifecycle(autocommit_sessions(connections.engine))
+    feeds = JobFeeds(lifecycle, connections.deltas, work, job_metrics, clock, settings.poll_seconds)
     ledger = LedgerClient(connections.cost)
     prices = KeptPrices(connections.cost, clock, settings.price_keep_seconds)
     targets = KeptTargets(connections.router)
@@ -164,6 +194,7 @@ def _assemble(
         clock=clock,
         policy=policy,
         renew_seconds=settings.lease_renew_seconds,
+        deltas=publisher,
     )
     verifier, access = _identity(settings, AuthClient(connections.auth))
     use_cases = JobUseCases(
@@ -171,6 +202,7 @@ def _assemble(
         run=RunJob(submit, admit, execute, background, live),
         get=GetJob(work),
         list=ListJobs(work),
+        watch=WatchJob(work, lifecycle, feeds, job_metrics),
     )
     return _Parts(
         verifier=verifier,
@@ -179,6 +211,8 @@ def _assemble(
         targets=targets,
         hints=hints,
         live=live,
+        feeds=feeds,
+        changes=RedisChanges(connections.listener, feeds.told, feeds.changed),
         dispatch=DispatchJobs(
             work, execute, background, live, hints, Places(settings.dispatch_concurrency, clock)
         ),
@@ -217,6 +251,12 @@ def _identity(settings: Settings, auth: AuthClient) -> tuple[TokenVerifier, Acce
     return verifier, access
 
 
+def _publishing(publisher: DeltaPublisher, registry: CollectorRegistry) -> PeriodicLoop:
+    return PeriodicLoop(
+        "publish-deltas", PUBLISH_SECONDS, publisher, wake=publisher.wake, registry=registry
+    )
+
+
 def _loops(settings: Settings, parts: _Parts, registry: CollectorRegistry) -> list[PeriodicLoop]:
     poll, hints = settings.poll_seconds, parts.hints
     return [
@@ -237,6 +277,8 @@ def _loops(settings: Settings, parts: _Parts, registry: CollectorRegistry) -> li
             "publish-hints", PUBLISH_SECONDS, hints.publish, wake=hints.announce, registry=registry
         ),
         PeriodicLoop("listen-hints", poll, hints.listen, registry=registry),
+        PeriodicLoop("feeds", poll, parts.feeds, wake=parts.feeds.wake, registry=registry),
+        PeriodicLoop("listen-changes", poll, parts.changes.listen, registry=registry),
     ]
 
 

@@ -30,8 +30,9 @@ from job_service.domain.job import CLAIMABLE_STATES, FINAL_STATES, Job, JobState
 from job_service.domain.lifecycle import event_of
 from job_service.usecases.ports import Depths, JobPosition
 
-_WHOLE = tuple(jobs.c)
-_WITHOUT_CONTENT = tuple(column for column in jobs.c if column.name != "content")
+# Vectors may have megabytes, and only a replay wants them.
+_WHOLE = tuple(column for column in jobs.c if column.name != "result_embeddings")
+_WITHOUT_CONTENT = tuple(column for column in _WHOLE if column.name != "content")
 _FOR_LISTS = tuple(column for column in _WITHOUT_CONTENT if column.name != "result_text")
 
 _CLAIM = text(
@@ -83,6 +84,8 @@ class PostgresJobs:
 
     def __init__(self, session: AsyncSession, lease_seconds: float) -> None:
         self._session = session
+        # Whose story goes on with this transaction.
+        self.changed: set[str] = set()
         self._lease = timedelta(seconds=lease_seconds)
 
     async def add(self, job: Job) -> Job:
@@ -138,6 +141,7 @@ class PostgresJobs:
         row = found.mappings().one_or_none()
         if row is None:
             return None
+        self.changed.add(was.id)
         return replace(
             now,
             cancel_requested=row["cancel_requested_at"] is not None,
@@ -179,6 +183,11 @@ class PostgresJobs:
         row = (await self._session.execute(query)).mappings().one_or_none()
         return None if row is None else job_from(row)
 
+    async def find_embeddings(self, job_id: str) -> bytes | None:
+        query = select(jobs.c.result_embeddings).where(jobs.c.job_id == job_id)
+        found: bytes | None = await self._session.scalar(query)
+        return found
+
     async def lock(self, job_id: str) -> Job | None:
         query = select(*_WHOLE).where(jobs.c.job_id == job_id).with_for_update()
         row = (await self._session.execute(query)).mappings().one_or_none()
@@ -204,7 +213,9 @@ class PostgresJobs:
 
     async def claim(self, limit: int) -> Sequence[Job]:
         found = await self._session.execute(_CLAIM, {"limit": limit, "lease": self._lease})
-        return [job_from(row) for row in found.mappings()]
+        claimed = [job_from(row) for row in found.mappings()]
+        self.changed.update(job.id for job in claimed)
+        return claimed
 
     async def renew(self, job: Job, progress: Progress) -> bool | None:
         started = progress.started

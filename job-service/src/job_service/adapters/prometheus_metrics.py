@@ -9,7 +9,7 @@ from job_service.usecases.ports import Depths
 
 
 class PrometheusJobMetrics:
-    """The port `JobMetrics`."""
+    """The ports `JobMetrics` and `FeedMetrics`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._jobs = Counter(
@@ -44,6 +44,11 @@ class PrometheusJobMetrics:
         self._queue = Gauge(
             "job_queue_depth", "Jobs that are not finished.", ["state"], registry=registry
         )
+        self._feeds = Gauge("job_feeds", "Jobs whose events are watched here.", registry=registry)
+        self._readers = Gauge("job_feed_readers", "Readers of those.", registry=registry)
+        self._gaps = Counter(
+            "job_feed_gaps_total", "Gaps that readers were told of.", registry=registry
+        )
         self._outbox = Gauge(
             "settlement_outbox_depth", "Settlements that are not sent.", registry=registry
         )
@@ -65,6 +70,13 @@ class PrometheusJobMetrics:
 
     def orphan_hold(self) -> None:
         self._orphans.inc()
+
+    def watched(self, jobs: int, readers: int) -> None:
+        self._feeds.set(jobs)
+        self._readers.set(readers)
+
+    def gap_told(self) -> None:
+        self._gaps.inc()
 
     def depths(self, depths: Depths) -> None:
         for state in JobState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,18 +29,28 @@ class PostgresUnitOfWork:
     Args:
         sessions: Where transactions come from.
         lease_seconds: How long a fresh lease lasts.
+        on_changed: Called after a commit with the jobs that it gave new lifecycle events.
     """
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], lease_seconds: float) -> None:
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        lease_seconds: float,
+        on_changed: Callable[[Collection[str]], None] = lambda _: None,
+    ) -> None:
         self._sessions = sessions
         self._lease_seconds = lease_seconds
+        self._on_changed = on_changed
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresWork]:
         async with transaction(self._sessions) as session:
+            jobs = PostgresJobs(session, self._lease_seconds)
             yield PostgresWork(
-                jobs=PostgresJobs(session, self._lease_seconds),
+                jobs=jobs,
                 attempts=PostgresAttempts(session),
                 idempotency=PostgresIdempotency(session),
                 settlements=PostgresSettlements(session),
             )
+        if jobs.changed:
+            self._on_changed(jobs.changed)

@@ -13,10 +13,12 @@ from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
 from job_service.domain.specification import JobKind
 from job_service.entrypoints import convert
+from job_service.entrypoints.convert_events import told_to_proto
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.get_job import GetJob, ListJobs
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.submit_job import Submission
+from job_service.usecases.watch_job import WatchJob
 from service_kit import paging
 from service_kit.access import AccessChecks, ProjectAccess
 from service_kit.errors import InvalidArgument
@@ -32,6 +34,7 @@ class JobUseCases:
     run: RunJob
     get: GetJob
     list: ListJobs
+    watch: WatchJob
 
 
 class JobHandlers(pb_grpc.JobServiceServicer):
@@ -88,6 +91,15 @@ class JobHandlers(pb_grpc.JobServiceServicer):
                 convert.position_of(page[-1]), scope=scope
             )
         return response
+
+    async def WatchJob(
+        self, request: pb.WatchJobRequest, context: Context
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        access = await self._access.require(caller(), request.project_id, "jobs:read")
+        watching = self._use_cases.watch(access.project_id, request.job_id, request.after)
+        async with aclosing(watching) as events:
+            async for told in events:
+                yield told_to_proto(told)
 
     def _max_retries(self, request: pb.CreateJobRequest) -> int:
         if not request.HasField("max_retries"):

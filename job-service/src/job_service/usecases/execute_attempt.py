@@ -11,6 +11,7 @@ from enum import StrEnum
 import structlog
 
 from job_service.domain.execution import (
+    Delta,
     Dispatching,
     ExecutionError,
     ExecutionEvent,
@@ -28,6 +29,7 @@ from job_service.usecases.ports import (
     UnitOfWork,
     UnitOfWorkFactory,
 )
+from job_service.usecases.publish_deltas import AttemptDeltas, DeltaPublisher
 from job_service.usecases.store_change import store_change
 from service_kit.clock import Clock
 from service_kit.errors import ErrorCode, ServiceError, Unavailable
@@ -84,6 +86,7 @@ class ExecuteAttempt:
     Args:
         policy: What becomes of failures.
         renew_seconds: How often the lease is renewed.
+        deltas: Carries answers of queued jobs to whoever watches them.
         finish_patience_seconds: How long to go on trying to store the end while the database
             is away. After that the lease lapses and the reaper decides.
     """
@@ -96,6 +99,7 @@ class ExecuteAttempt:
     clock: Clock
     policy: RetryPolicy
     renew_seconds: float
+    deltas: DeltaPublisher
     finish_patience_seconds: float = 30.0
 
     async def __call__(
@@ -106,11 +110,19 @@ class ExecuteAttempt:
     ) -> Job | None:
         """Return the job as stored after the attempt; `None` where it is no longer ours."""
         attempt = _Attempt(job, stop, emit)
+        if job.is_queued:
+            # An interactive answer goes to its caller.
+            told = self.deltas.open(job.id, job.attempt, lambda: attempt.progress.text)
+            attempt.deltas = told
         error = await self._run(attempt)
         if stop.reason is StopReason.LEASE_LOST:
             self._tell_discarded(job)
             return None
+        # Before the end is known, so that whoever sees the end can have all that was said.
+        delta_count = await attempt.close_deltas()
         now = self._conclude(attempt, error)
+        if now.state.is_final:
+            now = replace(now, delta_count=delta_count)
         ran = attempt.job.noting(attempt.progress)
         await failpoint("before_finish")
         stored = await self._finish(attempt.job, now, ran)
@@ -133,6 +145,8 @@ class ExecuteAttempt:
                         if isinstance(event, (Dispatching, Released)):
                             await self._record(attempt, stream, event)
                         attempt.emit(event)
+                        if attempt.deltas is not None and isinstance(event, Delta):
+                            attempt.deltas.add(event.text)
             except ServiceError as error:
                 return ExecutionError(error.reason, error.code, error.message)
             finally:
@@ -187,7 +201,7 @@ class ExecuteAttempt:
     def _conclude(self, attempt: _Attempt, error: ExecutionError | None) -> Job:
         """Return what becomes of the job."""
         job, progress, reason = attempt.job, attempt.progress, attempt.stop.reason
-        if progress.finished is not None:
+        if job.is_answered_by(progress):
             return job.completed(progress)
         if reason in (StopReason.CALLER_GONE, StopReason.CANCEL_REQUESTED):
             return job.stopped(progress)
@@ -265,4 +279,11 @@ class _Attempt:
     stop: StopSignal
     emit: Callable[[ExecutionEvent], None]
     progress: Progress = field(default_factory=Progress)
+    deltas: AttemptDeltas | None = None
     has_ended: bool = False
+
+    async def close_deltas(self) -> int:
+        """Return in how many pieces the answer came."""
+        if self.deltas is None:
+            return len(self.progress.texts)
+        return await self.deltas.close()
