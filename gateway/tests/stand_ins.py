@@ -247,7 +247,17 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
                 router_service_pb2.Target(
                     target="local",
                     available=True,
-                    models=[router_service_pb2.Model(model="smollm2", context_tokens=2048)],
+                    models=[
+                        router_service_pb2.Model(
+                            model="smollm2",
+                            context_tokens=2048,
+                            operations=[
+                                inference_service_pb2.OPERATION_CHAT,
+                                inference_service_pb2.OPERATION_COMPLETION,
+                                inference_service_pb2.OPERATION_EMBEDDING,
+                            ],
+                        )
+                    ],
                 )
             ]
         ),
@@ -382,6 +392,12 @@ class Events:
         return job_service_pb2.RunJobResponse(delta=job_service_pb2.RunJobResponse.Delta(text=text))
 
     @staticmethod
+    def embedding(index, values):
+        return job_service_pb2.RunJobResponse(
+            embedding=inference_service_pb2.Embedding(index=index, values=values)
+        )
+
+    @staticmethod
     def finished(**changes):
         return job_service_pb2.RunJobResponse(
             finished=job_service_pb2.RunJobResponse.Finished(job=a_job(**changes))
@@ -398,6 +414,21 @@ def answering(*texts: str, **changes):
         for text in texts:
             yield Events.delta(text)
         yield Events.finished(result_text="".join(texts), **changes)
+
+    return run
+
+
+def embedding(*vectors):
+    """Return a `RunJob` that answers with these vectors."""
+
+    async def run(request, context):
+        yield Events.admitted()
+        yield Events.decision()
+        yield Events.started()
+        for index, values in enumerate(vectors):
+            yield Events.embedding(index, values)
+        usage = inference_service_pb2.Usage(tokens_input=3)
+        yield Events.finished(type="embedding", usage=usage, result_text="")
 
     return run
 

@@ -373,15 +373,15 @@ async def test_failure_after_admission_is_not_retried(http, script, program, bod
 
 
 @pytest.mark.parametrize(
-    ("state", "changes", "code"),
+    ("state", "changes", "status", "code"),
     [
-        ("FAILED", {"failure_reason": "AMBIGUOUS"}, "ambiguous"),
-        ("FAILED", {}, "job_failed"),
-        ("CANCELLED", {}, "job_cancelled"),
+        ("FAILED", {"failure_reason": "AMBIGUOUS"}, 502, "ambiguous"),
+        ("FAILED", {}, 503, "job_failed"),
+        ("CANCELLED", {}, 503, "job_cancelled"),
     ],
 )
-async def test_job_that_ends_without_an_answer(http, script, program, state, changes, code):
-    """A job that failed or was cancelled is an error that is not retried."""
+async def test_job_that_ends_without_an_answer(http, script, program, state, changes, status, code):
+    """A job that failed or was cancelled is an error that invites nobody to try again."""
 
     async def run(request, context):
         yield Events.admitted()
@@ -394,9 +394,32 @@ async def test_job_that_ends_without_an_answer(http, script, program, state, cha
 
     answer = await http.post(PATH, headers=program, json=CHAT)
 
-    assert answer.status_code == 503
+    assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
     assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
+async def test_provider_that_may_have_been_paid(http, script, program, body):
+    """The client is told that it paid nothing, and not to send it again, a replay included."""
+    script.answers["RunJob"] = refusal(ErrorCode.UNAVAILABLE, "AMBIGUOUS")
+
+    told = await http.post(PATH, headers=program, json=body)
+
+    assert told.status_code == 502
+    assert told.headers["x-should-retry"] == "false"
+
+    async def run(request, context):
+        failed = job_service_pb2.JOB_STATE_FAILED
+        yield Events.finished(state=failed, failure_reason="AMBIGUOUS", last_error="timeout")
+
+    script.answers["RunJob"] = run
+
+    replayed = await http.post(PATH, headers=program, json=body)
+
+    assert replayed.status_code == 502
+    assert "not charged" in replayed.json()["error"]["message"]
 
 
 async def test_failure_in_the_middle_of_a_stream(http, script, program):

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from service_kit.errors import ErrorCode
 
-from ..stand_ins import JOB_ID, Events, answering, api_key, refusal
+from ..stand_ins import JOB_ID, Events, answering, api_key, embedding, refusal
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -53,6 +53,53 @@ async def test_stream_helper(client):
     assert whole.choices[0].finish_reason == "stop"
 
 
+async def test_text_completion(client):
+    """Whole and streamed."""
+    answer = await client.completions.create(model="auto", prompt="Say")
+    stream = await client.completions.create(
+        model="auto", prompt="Say", stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+
+    assert answer.choices[0].text == "Hello world"
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.model_extra["weir"]["cost"]["charged_nanousd"] == 7_000_000
+    assert "".join(one.choices[0].text for one in chunks if one.choices) == "Hello world"
+    assert chunks[-1].usage.total_tokens == 7
+
+
+async def test_text_completion_that_fails_midway(client, script):
+    """The error comes out of the stream, and one job was made."""
+
+    async def run(request, context):
+        yield Events.admitted()
+        yield Events.decision()
+        yield Events.started()
+        yield Events.delta("Hel")
+        raise refusal(ErrorCode.UNAVAILABLE, "EXECUTION_FAILED", "The worker is gone.")
+
+    script.answers["RunJob"] = run
+
+    stream = await client.completions.create(model="auto", prompt="Say", stream=True)
+    with pytest.raises(openai.APIError, match="The worker is gone"):
+        async for _ in stream:
+            pass
+
+    assert len(script.of("RunJob")) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"encoding_format": "float"}], ids=["default", "float"])
+async def test_embedding(client, script, options):
+    """The client decodes base64 by itself, which it asks for unless told otherwise."""
+    script.answers["RunJob"] = embedding([0.5, -1.0], [0.25, 2.0])
+
+    answer = await client.embeddings.create(model="auto", input=["a", "b"], **options)
+
+    assert [one.embedding for one in answer.data] == [[0.5, -1.0], [0.25, 2.0]]
+    assert answer.usage.total_tokens == 3
+    assert answer.model_extra["weir"]["job_id"] == JOB_ID
+
+
 async def test_raw_response(client):
     """Headers are reachable as the client's documentation says."""
     raw = await client.chat.completions.with_raw_response.create(model="auto", messages=MESSAGES)
@@ -84,7 +131,17 @@ async def test_blocking_client(served, script):
         ],
     )
 
+    completion = await in_a_thread(
+        served, lambda client: client.completions.create(model="auto", prompt="Say")
+    )
+    script.answers["RunJob"] = embedding([0.5])
+    vector = await in_a_thread(
+        served, lambda client: client.embeddings.create(model="auto", input="a")
+    )
+
     assert answer.choices[0].message.content == "".join(texts) == "Hello world"
+    assert completion.choices[0].text == "Hello world"
+    assert vector.data[0].embedding == [0.5]
 
 
 async def test_models(client):
@@ -94,6 +151,8 @@ async def test_models(client):
 
     assert models == ["auto", "smollm2"]
     assert (one.id, one.owned_by) == ("smollm2", "local")
+    (target,) = one.model_extra["weir"]["targets"]
+    assert target["operations"] == ["chat", "completion", "embedding"]
     with pytest.raises(openai.NotFoundError) as caught:
         await client.models.retrieve("gpt-99/x")
     assert caught.value.code == "model_not_found"

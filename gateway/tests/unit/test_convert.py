@@ -17,6 +17,7 @@ ENUMS = [
     (job_service_pb2.JobKind, convert.JOB_KINDS),
     (job_service_pb2.UsageSource, convert.USAGE_SOURCES),
     (inference_service_pb2.FinishReason, convert.FINISH_REASONS),
+    (inference_service_pb2.Operation, convert.OPERATIONS),
     (cost_service_pb2.BudgetStatus, BUDGET_STATUSES),
 ]
 

@@ -1,4 +1,4 @@
-"""Stops work whose client has left."""
+"""Stops work whose client has left, or that something else made pointless."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ T = TypeVar("T")
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
     """Return what the work returns, or `None` if the client left first: then it is cancelled."""
+    return await first_of(work, _disconnected(receive))
+
+
+async def first_of(*works: Coroutine[Any, Any, T]) -> T:
+    """Return what the first to finish returns; the others are cancelled."""
     async with asyncio.TaskGroup() as tasks:
-        working = tasks.create_task(work)
-        watching = tasks.create_task(_disconnected(receive))
+        running = [tasks.create_task(work) for work in works]
         try:
-            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            watching.cancel()
-            working.cancel()
-    return None if working.cancelled() else working.result()
+            for task in running:
+                task.cancel()
+    return next(task.result() for task in running if not task.cancelled())
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -19,15 +19,20 @@ log = structlog.get_logger(__name__)
 
 # Where the reason says more than the code.
 _STATUS_BY_REASON: Final = {
+    "AMBIGUOUS": 502,
     "API_KEY_REFUSED": 401,
     "BUDGET_EXCEEDED": 429,
     "NO_BUDGET": 429,
+    "EVENT_CURSOR_INVALID": 400,
     "IDEMPOTENCY_KEY_IN_FLIGHT": 409,
     "IDEMPOTENCY_KEY_REUSED": 422,
+    "JOB_NOT_FINISHED": 409,
     "MODEL_NOT_FOUND": 404,
     "MODEL_NOT_SERVED": 404,
     "NO_CAPACITY": 503,
+    "OPERATION_NOT_SERVED": 400,
     "PROMPT_TOO_LONG": 400,
+    "RECEIPT_NOT_FOUND": 404,
     "TARGET_UNAVAILABLE": 503,
 }
 
@@ -37,7 +42,8 @@ _OPENAI_BY_REASON: Final[dict[str, tuple[str, str, str | None]]] = {
     "NO_BUDGET": ("insufficient_quota", "insufficient_quota", None),
     "MODEL_NOT_FOUND": ("invalid_request_error", "model_not_found", "model"),
     "MODEL_NOT_SERVED": ("invalid_request_error", "model_not_found", "model"),
-    "PROMPT_TOO_LONG": ("invalid_request_error", "context_length_exceeded", "messages"),
+    "OPERATION_NOT_SERVED": ("invalid_request_error", "operation_not_served", "model"),
+    "PROMPT_TOO_LONG": ("invalid_request_error", "context_length_exceeded", None),
     "RATE_LIMITED": ("rate_limit_error", "rate_limit_exceeded", None),
     "UNAVAILABLE": ("server_error", "service_unavailable", None),
 }

@@ -14,7 +14,18 @@ from gateway.entrypoints import error_responses
 from gateway.entrypoints.client_address import parse_networks
 from gateway.entrypoints.edge import Edge
 from gateway.entrypoints.middleware import AllowedHosts, BodyGuard, RequestScope
-from gateway.entrypoints.routes import auth, chat, costs, jobs, models, projects, routing, status
+from gateway.entrypoints.routes import (
+    auth,
+    chat,
+    completions,
+    costs,
+    embeddings,
+    jobs,
+    models,
+    projects,
+    routing,
+    status,
+)
 from gateway.entrypoints.schemas.errors import OpenAIErrorView, ProblemView
 from gateway.settings import Settings
 from service_kit.metrics import HttpMetrics
@@ -26,6 +37,8 @@ _ROUTERS: Final = (
     jobs.router,
     routing.router,
     chat.router,
+    completions.router,
+    embeddings.router,
     models.router,
     status.router,
 )

@@ -8,8 +8,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path
 from weir.router.v1 import router_service_pb2 as router_pb
 
+from gateway.entrypoints import convert
 from gateway.entrypoints.dependencies import SECURITY, CurrentCaller, EdgeParts, HeaderProject
-from gateway.entrypoints.schemas.completion import (
+from gateway.entrypoints.schemas.models import (
     ModelsView,
     ModelTargetView,
     ModelView,
@@ -66,6 +67,7 @@ def _models(targets: Sequence[router_pb.Target]) -> list[ModelView]:
                     target=target.target,
                     available=target.available,
                     context_tokens=model.context_tokens,
+                    operations=convert.operations_of(model),
                 )
             )
     return [

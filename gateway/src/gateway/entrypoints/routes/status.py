@@ -26,6 +26,8 @@ SERVICE: Final = "gateway"
 VERSION: Final = version("weir-gateway")
 _FEATURES: Final = [
     "openai_compatible_chat",
+    "openai_compatible_completions",
+    "openai_compatible_embeddings",
     "streaming",
     "routing",
     "queued_jobs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from gateway.domain.money import nanousd_from_usd
 
@@ -19,6 +20,23 @@ class View(BaseModel):
     """A response."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def only(*neutral: object) -> Any:
+    """Return the type of a field that may hold these values and no others.
+
+    They mean what happens anyway.
+    """
+
+    def check(value: object) -> None:
+        if not any(type(value) is type(one) and value == one for one in neutral):
+            raise PydanticCustomError("unsupported_parameter", "This is not supported here.")
+
+    shown = [one for one in neutral if one is not None]
+    schema = {"description": "Not supported; only these values, which change nothing."}
+    return Annotated[
+        Any, BeforeValidator(check), WithJsonSchema({**schema, "enum": [None, *shown]})
+    ]
 
 
 def _amount(value: Any) -> int:

@@ -1,16 +1,20 @@
-"""A chat completion from the events of a job: what is known of it, and the shapes it takes."""
+"""The answer of a job that runs while its caller waits: what is known of it so far.
+
+How it is written down differs by route; see the shapes.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from fastapi.responses import JSONResponse
 from weir.job.v1 import job_service_pb2 as pb
 from weir.router.v1 import router_service_pb2 as router_pb
+from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 from gateway.adapters.job_client import RunningJob
 from gateway.domain.money import usd_view
@@ -22,18 +26,23 @@ log = structlog.get_logger(__name__)
 
 # After these nothing ran and nothing may be charged, so the same request may be tried again.
 _NOTHING_RAN: Final = frozenset({"NO_CAPACITY", "TARGET_UNAVAILABLE"})
+AMBIGUOUS: Final = "AMBIGUOUS"
 
 
 class JobNotCompleted(ServiceError):
-    """The job of a completion ended otherwise than with an answer."""
+    """The job ended otherwise than with an answer."""
 
     code = ErrorCode.UNAVAILABLE
     reason = "EXECUTION_FAILED"
 
     def __init__(self, job: pb.Job) -> None:
-        super().__init__(
-            job.last_error or "The model gave no answer.", metadata={"job_id": job.job_id}
-        )
+        message = job.last_error or "The model gave no answer."
+        if job.failure_reason == AMBIGUOUS:
+            message = (
+                "The provider gave no answer and may have been paid for it. "
+                "You were not charged, and the job is not repeated by itself."
+            )
+        super().__init__(message, metadata={"job_id": job.job_id})
         state = convert.JOB_STATES.get(job.state, "failed")
         self.reason = job.failure_reason or f"JOB_{state.upper()}"
 
@@ -48,9 +57,21 @@ class EndedEarly(ServiceError):
         super().__init__("The answer ended early.")
 
 
+class Shape(Protocol):
+    """How a route writes an answer down."""
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        """Return the answer in one piece.
+
+        Raises:
+            EndedEarly: It is not all here.
+        """
+        ...
+
+
 @dataclass(slots=True)
-class Completion:
-    """What is known of a completion so far."""
+class Answer:
+    """What is known of an answer so far."""
 
     requested_model: str
     job_id: str = ""
@@ -59,6 +80,7 @@ class Completion:
     started: pb.RunJobResponse.Started | None = None
     job: pb.Job | None = None
     texts: list[str] = field(default_factory=list)
+    embeddings: list[worker_pb.Embedding] = field(default_factory=list)
 
     async def follow(
         self,
@@ -79,7 +101,7 @@ class Completion:
             if not self.is_complete:
                 raise
             # The result is durable; how the call ended after that changes nothing.
-            log.warning("completion.call_broken_after_finish", reason=error.reason)
+            log.warning("answer.call_broken_after_finish", reason=error.reason)
         if not self.is_complete:
             raise EndedEarly
 
@@ -104,6 +126,8 @@ class Completion:
                 self.started = event.started
             case "delta":
                 self.texts.append(event.delta.text)
+            case "embedding":
+                self.embeddings.append(event.embedding)
             case "finished":
                 self._finish(event.finished.job)
 
@@ -164,52 +188,22 @@ class Completion:
 
         Once the job was admitted, work may have begun, and its tokens cost money.
         """
+        if error.reason == AMBIGUOUS:
+            return False
         if not self.job_id:
             return True
-        return self.started is None and not self.texts and error.reason in _NOTHING_RAN
+        nothing_came = self.started is None and not self.texts and not self.embeddings
+        return nothing_came and error.reason in _NOTHING_RAN
 
     def failure(self, error: ServiceError) -> JSONResponse:
         """Return the response for an error before any of the answer was sent."""
-        headers = self.headers()
+        response = openai_error_response(error, headers=self.headers())
         if not self.may_retry(error):
-            headers["x-should-retry"] = "false"
-        return openai_error_response(error, headers=headers)
-
-    def whole(self) -> dict[str, Any]:
-        """Return the completion in one piece."""
-        return {
-            "id": f"chatcmpl-{self.job_id}",
-            "object": "chat.completion",
-            "created": self.created,
-            "model": self.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": self.text, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": self.finish_reason,
-                }
-            ],
-            "usage": self.usage(),
-            "system_fingerprint": None,
-            "weir": self.weir(),
-        }
-
-    def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-        """Return one piece of the stream."""
-        return {
-            "id": f"chatcmpl-{self.job_id}",
-            "object": "chat.completion.chunk",
-            "created": self.created,
-            "model": self.model,
-            "choices": [
-                {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-            ],
-        }
-
-    def usage_chunk(self) -> dict[str, Any]:
-        """Return the piece after the answer that tells its usage."""
-        return {**self.chunk({}), "choices": [], "usage": self.usage()}
+            response.headers["x-should-retry"] = "false"
+            # A client that knows only this header must not take it for an invitation.
+            if "retry-after" in response.headers:
+                del response.headers["retry-after"]
+        return response
 
     def usage(self) -> dict[str, Any]:
         """Return the tokens that were used, as the OpenAI API counts them."""

@@ -1,0 +1,48 @@
+"""Completions of a text for clients of the OpenAI API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from gateway.entrypoints import convert
+from gateway.entrypoints.completion_shape import CompletionShape
+from gateway.entrypoints.dependencies import (
+    SECURITY,
+    CurrentCaller,
+    EdgeParts,
+    HeaderProject,
+    IdempotencyKey,
+)
+from gateway.entrypoints.openai_answers import answered, streamed
+from gateway.entrypoints.schemas.answers import CompletionView
+from gateway.entrypoints.schemas.completions import CompletionBody
+from gateway.entrypoints.strict_json import StrictJsonRoute
+
+router = APIRouter(
+    prefix="/v1", tags=["openai"], route_class=StrictJsonRoute, dependencies=list(SECURITY)
+)
+
+
+@router.post(
+    "/completions",
+    response_model=CompletionView,
+    responses={
+        200: {
+            "description": "The text that follows; with `stream: true`, pieces and then `[DONE]`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def create_completion(
+    body: CompletionBody,
+    request: Request,
+    edge: EdgeParts,
+    _: CurrentCaller,
+    project_id: HeaderProject,
+    request_id: IdempotencyKey,
+) -> Response:
+    """Continue a text, with no chat template around it."""
+    run = convert.run_completion_request(body, project_id, request_id)
+    if body.stream:
+        return streamed(edge, run, CompletionShape(), include_usage=body.include_usage)
+    return await answered(edge, request, run, CompletionShape())
