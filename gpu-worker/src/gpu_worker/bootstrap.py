@@ -20,6 +20,7 @@ from gpu_worker.adapters.nvml_device import find_gpu_name
 from gpu_worker.adapters.prometheus_measurements import PrometheusMeasurements
 from gpu_worker.adapters.router_registry_client import RouterRegistryClient
 from gpu_worker.domain.model import ServedModel, TemplateOverhead
+from gpu_worker.domain.prompt import Operation
 from gpu_worker.entrypoints.inference_handlers import InferenceHandlers
 from gpu_worker.entrypoints.registration_loop import RegistrationLoop, keeping_registered
 from gpu_worker.settings import Settings
@@ -96,6 +97,7 @@ async def gpu_worker(settings: Settings) -> AsyncIterator[Ports]:
             measurements=PrometheusMeasurements(registry, slots),
             worker_id=settings.worker_id,
             model=served.model,
+            signing_key=signing_key,
         )
         handlers = InferenceHandlers(generate, CountTokens(served.engine))
         port = await stack.enter_async_context(
@@ -162,7 +164,11 @@ async def open_engine(settings: Settings) -> AsyncIterator[LoadedEngine]:
         batch_tokens=settings.engine_batch_tokens,
     )
     digest = asyncio.create_task(asyncio.to_thread(digest_of, path))
-    engine = await LlamaEngine.load(options, default_max_tokens=settings.default_max_tokens)
+    engine = await LlamaEngine.load(
+        options,
+        default_max_tokens=settings.default_max_tokens,
+        embedding_context_tokens=settings.embedding_context_tokens,
+    )
     try:
         model = ServedModel(
             name=name,
@@ -170,6 +176,7 @@ async def open_engine(settings: Settings) -> AsyncIterator[LoadedEngine]:
             default_max_tokens=settings.default_max_tokens,
             overhead=await engine.overhead(),
             digest=await digest,
+            operations=_operations(settings),
         )
         log.info("engine.loaded", model=name, digest=model.digest, threads=settings.threads)
         yield LoadedEngine(engine, model, (engine.uses_gpu and find_gpu_name()) or "cpu")
@@ -182,6 +189,14 @@ def _signing_key(path: Path) -> SigningKey:
         return SigningKey.load_or_create(path)
     except SigningKeyUnusable as error:
         raise ResultKeyUnusable(f"RESULT_SIGNING_KEY_FILE: {error}") from error
+
+
+def _operations(settings: Settings) -> tuple[Operation, ...]:
+    return tuple(
+        operation
+        for operation in Operation
+        if settings.embeddings or operation is not Operation.EMBEDDING
+    )
 
 
 def _instant_engine(settings: Settings) -> LoadedEngine:
@@ -199,6 +214,7 @@ def _instant_engine(settings: Settings) -> LoadedEngine:
         default_max_tokens=settings.default_max_tokens,
         overhead=TemplateOverhead(prompt_tokens=0, message_tokens=0),
         digest="",
+        operations=_operations(settings),
     )
     return LoadedEngine(engine, model, "cpu")
 

@@ -41,6 +41,12 @@ class Settings(ServiceSettings):
     """Prompt and answer together, for each slot."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
     """Tokens of an answer where the request does not say."""
+    embeddings: bool = True
+    """Whether embeddings are served. The first one loads the model again, in a process of its
+    own."""
+    embedding_context_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 1024
+    """The longest text of an embedding, in tokens; CONTEXT_TOKENS if that is less. Such a text
+    takes memory: four bytes for each of its tokens and each word the model knows, twice."""
     instant_tokens: Annotated[int, Field(ge=0)] = 16
     """Instant engine: tokens of an answer."""
     instant_token_delay_ms: Annotated[float, Field(ge=0)] = 0.0

@@ -1,14 +1,17 @@
 """The real engine with the real small model, over mutual TLS."""
 
 import asyncio
+import hashlib
 
 import grpc
 import pytest
 from weir.worker.v1 import inference_service_pb2 as pb
 
-from gpu_worker.adapters.llama_server import EngineUnusable, LlamaOptions, LlamaServer
+from gpu_worker.adapters.llama_library import EngineUnusable
+from gpu_worker.adapters.llama_server import LlamaOptions, LlamaServer
 from gpu_worker.domain.prompt import ChatMessage, Role
 from service_kit.errors import ErrorCode, ServiceError
+from service_kit.signatures import canonical_json
 
 
 async def test_usage_is_what_streamed(worker):
@@ -22,6 +25,42 @@ async def test_usage_is_what_streamed(worker):
     assert answer.events[0].started == pb.GenerateResponse.Started(
         worker_id="w1", model="smollm2", model_digest="d1"
     )
+
+
+async def test_text_is_continued_without_a_template(worker, llama_server):
+    """The input is the text's tokens and no more; usage and signature agree with the stream."""
+    text = "One, two, three, four, five, six,"
+
+    answer = await worker.answer(operation=pb.OPERATION_COMPLETION, inputs=[text], max_tokens=2)
+
+    assert answer.text.startswith(" seven")
+    usage = answer.finished.usage
+    assert usage.tokens_input == llama_server.count(text)
+    assert answer.tokens == usage.tokens_output == 2
+    assert answer.finished.finish_reason == pb.FINISH_REASON_LENGTH
+    said = answer.statement
+    assert (said["operation"], said["tokens_output"]) == ("completion", 2)
+    assert said["output_digest"] == hashlib.sha256(answer.text.encode()).hexdigest()
+    assert said["prompt_digest"] == hashlib.sha256(canonical_json({"inputs": [text]})).hexdigest()
+
+
+@pytest.mark.parametrize("max_tokens", [4, 5])
+async def test_continued_text_is_never_cut_inside_a_character(worker, max_tokens):
+    """Tokens that made no whole character are counted all the same."""
+    answer = await worker.answer(
+        operation=pb.OPERATION_COMPLETION, inputs=["🎉🎊🥳 🎉🎊🥳 🎉🎊🥳"], max_tokens=max_tokens
+    )
+
+    assert "\ufffd" not in answer.text
+    assert answer.tokens == answer.finished.usage.tokens_output == max_tokens
+
+
+async def test_too_long_text_is_not_continued(worker):
+    """It is refused instead of started."""
+    with pytest.raises(ServiceError) as caught:
+        await worker.answer(operation=pb.OPERATION_COMPLETION, inputs=["word " * 300])
+
+    assert caught.value.reason == "PROMPT_TOO_LONG"
 
 
 async def test_input_is_counted_by_the_template(worker, llama_server):
@@ -69,9 +108,14 @@ async def test_full_context_ends_the_answer(worker, llama_server):
     assert usage.tokens_input + usage.tokens_output <= llama_server.context_tokens
 
 
-async def test_cancel_stops_the_engine(worker, eventually):
+CHAT = {"text": "Count from one to one thousand."}
+COMPLETION = {"operation": pb.OPERATION_COMPLETION, "inputs": ["One, two, three,"]}
+
+
+@pytest.mark.parametrize("asked", [CHAT, COMPLETION])
+async def test_cancel_stops_the_engine(worker, eventually, asked):
     """The slot is free within a second of the caller's leaving, and can be used again."""
-    call = worker.generate("Count from one to one thousand.", max_tokens=400)
+    call = worker.generate(**asked, max_tokens=400)
     async for response in call:
         if response.WhichOneof("event") == "delta":
             break

@@ -19,13 +19,14 @@ from weir.worker.v1 import inference_service_pb2 as pb
 from weir.worker.v1 import inference_service_pb2_grpc as pb_grpc
 
 from gpu_worker.adapters.instant_engine import InstantEngine
-from gpu_worker.bootstrap import gpu_worker
+from gpu_worker.bootstrap import ResultKeyUnusable, gpu_worker
 from gpu_worker.domain.errors import EngineFailed
 from gpu_worker.settings import Settings
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
 from service_kit.metrics import new_registry
+from service_kit.signatures import SigningKey
 from service_kit.testing.pki import make_test_pki
 from service_kit.testing.rpc import serving_loopback
 
@@ -174,7 +175,7 @@ async def test_worker_without_router_serves(pki, settings):
     assert events[-1].finished.usage.tokens_output == 16
     assert ready.status_code == 200
     assert "worker_registered 0.0" in metrics
-    assert 'worker_prompts_total{outcome="stop"} 1.0' in metrics
+    assert 'worker_prompts_total{operation="chat",outcome="stop"} 1.0' in metrics
     assert 'worker_tokens_total{direction="output"} 16.0' in metrics
 
 
@@ -194,7 +195,51 @@ async def test_worker_announces_itself_and_leaves(run_router, settings, eventual
     assert not told.draining
     (model,) = told.models
     assert (model.model, model.context_tokens, model.default_max_tokens) == ("instant", 512, 256)
+    assert [*model.operations] == [value for value in pb.Operation.values() if value]
     assert router.left == ["w1"]
+
+
+async def test_embeddings_can_be_turned_off(pki, run_router, settings, eventually):
+    """Then they are refused, and not announced."""
+    router = Router()
+    async with (
+        run_router(router) as address,
+        gpu_worker(settings(compute_router_addresses=address, embeddings=False)) as ports,
+        channel_to(pki, ports.grpc) as channel,
+    ):
+        asked = request(operation=pb.OPERATION_EMBEDDING, inputs=["a"], messages=[])
+        with pytest.raises(ServiceError) as caught, rpc_errors():
+            await pb_grpc.InferenceServiceStub(channel).Generate(asked).read()
+        await eventually(lambda: router.told)
+
+    assert caught.value.code is ErrorCode.INVALID_ARGUMENT
+    assert caught.value.reason == "OPERATION_NOT_SERVED"
+    (model,) = router.told[0].models
+    assert pb.OPERATION_EMBEDDING not in model.operations
+    assert pb.OPERATION_COMPLETION in model.operations
+
+
+async def test_key_that_can_not_be_read(settings, tmp_path):
+    """The worker does not start, and names the variable and the file."""
+    with pytest.raises(ResultKeyUnusable) as caught:
+        async with gpu_worker(settings(result_signing_key_file=tmp_path)):
+            pass
+
+    assert str(caught.value).startswith("RESULT_SIGNING_KEY_FILE: ")
+    assert str(tmp_path) in str(caught.value)
+
+
+async def test_key_is_made_once(pki, settings, tmp_path):
+    """Only its owner may read it, and a worker that comes back signs with the same one."""
+    key_ids = []
+    for _ in range(2):
+        async with gpu_worker(settings()) as ports, channel_to(pki, ports.grpc) as channel:
+            call = pb_grpc.InferenceServiceStub(channel).Generate(request())
+            *_, last = [response async for response in call]
+            key_ids.append(last.finished.signed_result.key_id)
+
+    assert key_ids == [SigningKey.load(tmp_path / "result.pem").key_id] * 2
+    assert (tmp_path / "result.pem").stat().st_mode & 0o777 == 0o600
 
 
 async def test_leaving_worker_finishes_what_runs(pki, run_router, settings, eventually):
@@ -258,7 +303,6 @@ async def test_process_starts_with_the_real_model_and_stops_on_sigterm(environme
         ({"ENGINE": "instant"}, "ENGINE"),
         ({"WORKER_ID": "a/b"}, "WORKER_ID"),
         ({"MODEL_PATH": "absent.gguf"}, "MODEL_PATH"),
-        ({"RESULT_SIGNING_KEY_FILE": tempfile.gettempdir()}, "RESULT_SIGNING_KEY_FILE"),
     ],
 )
 def test_bad_setting_is_named(environment, changes, said):

@@ -10,9 +10,10 @@ import pytest
 
 from gpu_worker.domain.generation import Accepted, Delta, Ended, FinishReason, Usage
 from gpu_worker.domain.model import ServedModel, TemplateOverhead
-from gpu_worker.domain.prompt import ChatMessage, Prompt, Role
+from gpu_worker.domain.prompt import ChatMessage, Operation, Prompt, Role
 from gpu_worker.usecases.generate import Generate
 from gpu_worker.usecases.slots import Slots
+from service_kit.signatures import SigningKey
 from service_kit.testing.clock import FixedClock
 
 
@@ -50,7 +51,7 @@ class FakeMeasurements:
     def __init__(self) -> None:
         self.outcomes = []
 
-    def finished(self, outcome, usage, seconds) -> None:
+    def finished(self, operation, outcome, usage, seconds) -> None:
         self.outcomes.append((outcome, usage))
 
 
@@ -91,8 +92,10 @@ def registry() -> FakeRegistry:
 
 @pytest.fixture
 def generate(engine, measurements) -> Generate:
-    model = ServedModel("small", 100, 10, TemplateOverhead(20, 5), "d1")
-    return Generate(engine, Slots(1), engine.clock, measurements, "w1", model)
+    operations = (Operation.CHAT, Operation.EMBEDDING)
+    model = ServedModel("small", 100, 10, TemplateOverhead(20, 5), "d1", operations)
+    key = SigningKey.generate()
+    return Generate(engine, Slots(1), engine.clock, measurements, "w1", model, key)
 
 
 @pytest.fixture

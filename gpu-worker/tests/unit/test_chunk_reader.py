@@ -55,6 +55,17 @@ def test_answer():
     ]
 
 
+def test_continued_text():
+    """The completion API has its own word for text, and says reason and usage in one."""
+    end = {"choices": [{"finish_reason": "length", "text": ""}], "usage": usage(2)["usage"]}
+
+    assert read(
+        {"choices": [{"text": "", "finish_reason": None}]},
+        {"choices": [{"text": "a", "finish_reason": None}], "timings": {"predicted_n": 2}},
+        end,
+    ) == [Accepted(), Delta("a", 2), Ended(FinishReason.LENGTH, Usage(3, 2))]
+
+
 def test_character_of_several_tokens():
     """A character made of three tokens counts three."""
     assert Delta("🎉", 3) in read(PROGRESS, text("a", 1), text("🎉", 4))

@@ -1,14 +1,35 @@
 """Generate: slots, events, outcomes."""
 
 import asyncio
+import hashlib
+import json
+import struct
 from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
 
-from gpu_worker.domain.errors import EngineFailed, ModelNotServed, PromptTooLong, WorkerBusy
-from gpu_worker.domain.generation import Accepted, Delta, Finished, FinishReason, Started, Usage
+from gpu_worker.domain.errors import (
+    EngineFailed,
+    ModelNotServed,
+    OperationNotServed,
+    PromptTooLong,
+    WorkerBusy,
+)
+from gpu_worker.domain.generation import (
+    Accepted,
+    Delta,
+    Embedding,
+    Ended,
+    Finished,
+    FinishReason,
+    Started,
+    Usage,
+)
+from gpu_worker.domain.prompt import Operation, Prompt
+from gpu_worker.domain.result_statement import prompt_digest
+from service_kit.signatures import is_signed
 
 
 async def collected(events):
@@ -26,6 +47,50 @@ async def test_events_come_in_order(generate, prompt):
     assert finished.started_at < finished.finished_at
 
 
+async def test_result_is_signed(generate, prompt):
+    """The statement is about this very job, its answer and its times."""
+    finished = (await collected(generate(prompt)))[-1]
+
+    signed = finished.signed_result
+    assert is_signed(signed.statement, signed.signature, generate.signing_key.public_key)
+    assert json.loads(signed.statement) == {
+        "type": "weir.result.v1",
+        "job_id": "j1",
+        "attempt": 1,
+        "worker_id": "w1",
+        "operation": "chat",
+        "model": "small",
+        "model_digest": "d1",
+        "prompt_digest": prompt_digest(prompt),
+        "output_digest": hashlib.sha256(b"ab").hexdigest(),
+        "tokens_input": 3,
+        "tokens_output": 2,
+        "finish_reason": "stop",
+        "started_at": written(finished.started_at),
+        "finished_at": written(finished.finished_at),
+    }
+
+
+def written(time):
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def test_embeddings_are_signed_and_say_nothing_of_the_pace(generate, engine):
+    """Vectors take no output tokens, so a worker is not slow for having made them."""
+    vectors = [Embedding(0, (1.0, 0.0)), Embedding(1, (0.5, -0.5))]
+    engine.events = [Accepted(), *vectors, Ended(FinishReason.STOP, Usage(2, 0))]
+    prompt = Prompt("j1", 1, "small", operation=Operation.EMBEDDING, inputs=("a", "b"))
+
+    started, *given, finished = await collected(generate(prompt))
+
+    assert isinstance(started, Started)
+    assert given == vectors
+    said = json.loads(finished.signed_result.statement)
+    assert said["operation"] == "embedding"
+    assert said["output_digest"] == hashlib.sha256(struct.pack("<4f", 1, 0, 0.5, -0.5)).hexdigest()
+    assert generate.pace.tokens_per_second == 0
+
+
 async def test_slot_is_free_before_finished(generate, prompt):
     """Whoever sees the end may ask again at once."""
     async with aclosing(generate(prompt)) as events:
@@ -39,6 +104,18 @@ async def test_other_model_is_refused(generate, prompt, engine):
         await collected(generate(replace(prompt, model="large")))
 
     assert not engine.closed
+
+
+async def test_operation_that_is_not_served(generate, engine, measurements):
+    """It is refused by name, and never reaches the engine."""
+    prompt = Prompt("j1", 1, "small", operation=Operation.COMPLETION, inputs=("a",))
+
+    with pytest.raises(OperationNotServed) as caught:
+        await collected(generate(prompt))
+
+    assert caught.value.metadata == {"operation": "completion", "model": "small"}
+    assert not engine.closed
+    assert measurements.outcomes == [("refused", None)]
 
 
 async def test_busy_worker_refuses(generate, prompt, measurements):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gpu_worker.domain.prompt import ChatMessage, Prompt, Role, Sampling
+from gpu_worker.domain.prompt import ChatMessage, Operation, Prompt, Role, Sampling
 from service_kit.errors import InvalidArgument
 
 
@@ -60,3 +60,35 @@ def test_prompt_needs_a_message():
     with pytest.raises(InvalidArgument):
         Prompt("j1", 1, "m", ())
     Prompt("j1", 1, "m", (ChatMessage(Role.USER, ""),))
+
+
+HELLO = (ChatMessage(Role.USER, "hello"),)
+CHAT, COMPLETION, EMBEDDING = Operation
+
+
+@pytest.mark.parametrize(
+    ("operation", "messages", "inputs", "field"),
+    [
+        (CHAT, HELLO, ("a",), "inputs"),
+        (COMPLETION, HELLO, ("a",), "messages"),
+        (COMPLETION, (), (), "inputs"),
+        (COMPLETION, (), ("a", "b"), "inputs"),
+        (COMPLETION, (), ("",), "inputs"),
+        (EMBEDDING, HELLO, ("a",), "messages"),
+        (EMBEDDING, (), (), "inputs"),
+        (EMBEDDING, (), ("a", ""), "inputs"),
+        (EMBEDDING, (), ("a",) * 257, "inputs"),
+    ],
+)
+def test_operation_takes_what_it_is_for(operation, messages, inputs, field):
+    """What the engine would leave out, or choke on, is refused."""
+    with pytest.raises(InvalidArgument) as caught:
+        Prompt("j1", 1, "m", messages, operation=operation, inputs=inputs)
+
+    assert caught.value.metadata == {"field": field}
+
+
+def test_inputs_within_the_limits():
+    """One text to continue, as many as 256 to turn into vectors."""
+    Prompt("j1", 1, "m", operation=COMPLETION, inputs=(" ",))
+    Prompt("j1", 1, "m", operation=EMBEDDING, inputs=("a",) * 256)

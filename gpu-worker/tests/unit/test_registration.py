@@ -1,10 +1,13 @@
 """Announcing: what is said, when, and how leaving works."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 from gpu_worker.adapters.router_registry_client import worker_to_proto
+from gpu_worker.domain.prompt import Operation
 from gpu_worker.entrypoints.registration_loop import RegistrationLoop
 from gpu_worker.usecases.announce_worker import AnnounceWorker
 from gpu_worker.usecases.leave_service import LeaveService
@@ -29,6 +32,16 @@ async def test_announcement_says_all(announce, registry, generate):
     assert (model.model, model.context_tokens, model.default_max_tokens) == ("small", 100, 10)
     assert (model.template_overhead_tokens, model.message_overhead_tokens) == (20, 5)
     assert model.model_digest == "d1"
+    assert model.operations == [worker_pb.OPERATION_CHAT, worker_pb.OPERATION_EMBEDDING]
+
+
+async def test_every_operation_is_announced(announce, registry, generate):
+    """None gets lost on the way to the router."""
+    generate.model = replace(generate.model, operations=tuple(Operation))
+    await announce()
+
+    (model,) = worker_to_proto(registry.announced[0]).models
+    assert [*model.operations] == [value for value in worker_pb.Operation.values() if value]
 
 
 async def test_renewal_at_a_third_of_the_lease(announce):

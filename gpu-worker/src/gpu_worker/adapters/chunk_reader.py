@@ -14,7 +14,7 @@ _REASONS = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
 class ChunkReader:
-    """Turns the chunks of one chat completion into events.
+    """Turns the chunks of one answer, to a conversation or to a text, into events.
 
     A chunk's `timings.predicted_n` says how many tokens there were so far, also
     where several made one character; without it a chunk with text is one token.
@@ -42,7 +42,8 @@ class ChunkReader:
             self._accepted = True
             yield Accepted()
         for choice in chunk.get("choices") or ():
-            text = (choice.get("delta") or {}).get("content")
+            # In the words of the chat API, or of the completion API.
+            text = (choice.get("delta") or {}).get("content") or choice.get("text")
             if text:
                 yield self._delta(text, chunk)
             if choice.get("finish_reason"):

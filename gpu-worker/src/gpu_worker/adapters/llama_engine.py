@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-import structlog
-
-from gpu_worker.adapters.chunk_reader import Chunk, ChunkReader
+from gpu_worker.adapters.chunk_queue import ChunkQueue
+from gpu_worker.adapters.chunk_reader import ChunkReader
+from gpu_worker.adapters.embedding_process import EmbeddingOptions
+from gpu_worker.adapters.llama_embedder import LlamaEmbedder
 from gpu_worker.adapters.llama_server import LlamaOptions, LlamaServer, as_body
 from gpu_worker.adapters.template_overhead import measure_overhead
-from gpu_worker.domain.errors import EngineFailed
-from gpu_worker.domain.generation import EngineEvent
+from gpu_worker.domain.errors import EngineFailed, PromptTooLong
+from gpu_worker.domain.generation import (
+    Accepted,
+    Embedding,
+    Ended,
+    EngineEvent,
+    FinishReason,
+    Usage,
+)
 from gpu_worker.domain.model import TemplateOverhead
-from gpu_worker.domain.prompt import Prompt
+from gpu_worker.domain.prompt import Operation, Prompt
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
-
-# Chunks that may wait for a slow reader before the engine's thread waits too.
-BUFFERED_CHUNKS: Final = 64
-_LOOK_EVERY_SECONDS: Final = 0.1
 _LARGEST_SEED: Final = 2**32 - 2  # the one above means "random" to llama.cpp
 
 
@@ -32,23 +35,40 @@ class LlamaEngine:
     """Runs prompts on a `LlamaServer`, one thread per slot.
 
     xllamacpp calls back in the thread that asked; chunks cross to the event
-    loop through a bounded queue.
+    loop through a bounded queue. Vectors come from a `LlamaEmbedder`.
     """
 
-    def __init__(self, server: LlamaServer, *, slots: int, default_max_tokens: int) -> None:
+    def __init__(
+        self,
+        server: LlamaServer,
+        embedder: LlamaEmbedder,
+        *,
+        slots: int,
+        default_max_tokens: int,
+    ) -> None:
         self._server = server
+        self._embedder = embedder
         self._default_max_tokens = default_max_tokens
         self._threads = ThreadPoolExecutor(slots + 1, thread_name_prefix="llama")
 
     @classmethod
-    async def load(cls, options: LlamaOptions, *, default_max_tokens: int) -> Self:
-        """Load the model.
+    async def load(
+        cls, options: LlamaOptions, *, default_max_tokens: int, embedding_context_tokens: int
+    ) -> Self:
+        """Load the model. For embeddings it is loaded again, with the first of them.
 
         Raises:
             EngineUnusable: A library is missing, or the file holds no model.
         """
         server = await asyncio.to_thread(LlamaServer, options)
-        return cls(server, slots=options.slots, default_max_tokens=default_max_tokens)
+        embedder = LlamaEmbedder(
+            EmbeddingOptions(
+                path=str(options.path),
+                threads=options.threads,
+                context_tokens=min(server.context_tokens, embedding_context_tokens),
+            )
+        )
+        return cls(server, embedder, slots=options.slots, default_max_tokens=default_max_tokens)
 
     @property
     def uses_gpu(self) -> bool:
@@ -63,9 +83,17 @@ class LlamaEngine:
         """Measure what the chat template adds to prompts."""
         return await self._in_thread(measure_overhead, self._server.render, self._server.count)
 
-    async def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
-        chunks = _Chunks(asyncio.get_running_loop())
-        work = self._in_thread(self._server.chat, self._body_of(prompt), chunks.put)
+    def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
+        if prompt.operation is Operation.EMBEDDING:
+            return self._embed(prompt)
+        return self._write(prompt)
+
+    async def _write(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
+        """Answer a conversation, or continue a text."""
+        chat = prompt.operation is Operation.CHAT
+        run = self._server.chat if chat else self._server.complete
+        chunks = ChunkQueue(asyncio.get_running_loop())
+        work = self._in_thread(run, self._body_of(prompt), chunks.put)
         work.add_done_callback(lambda _: chunks.end())
         reader = ChunkReader()
         try:
@@ -83,11 +111,26 @@ class LlamaEngine:
         if not reader.ended:
             raise EngineFailed
 
+    async def _embed(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
+        limit = self._embedder.options.context_tokens
+        for text in prompt.inputs:
+            tokens = await self._in_thread(partial(self._server.count, text, with_special=True))
+            if tokens > limit:
+                raise PromptTooLong(tokens, limit)
+        yield Accepted()
+        tokens_input = 0
+        for index, text in enumerate(prompt.inputs):
+            vector = await self._embedder.embed(text)
+            tokens_input += vector.tokens
+            yield Embedding(index, vector.values)
+        yield Ended(FinishReason.STOP, Usage(tokens_input, tokens_output=0))
+
     async def count_tokens(self, text: str) -> int:
         return await self._in_thread(self._server.count, text)
 
     async def close(self) -> None:
         """Wait for the prompts that run (stopped ones end soon), then unload the model."""
+        await self._embedder.close()
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._server.close)
 
@@ -96,8 +139,12 @@ class LlamaEngine:
 
     def _body_of(self, prompt: Prompt) -> dict[str, Any]:
         sampling = prompt.sampling
-        body: dict[str, Any] = {
-            "messages": as_body(prompt.messages),
+        asked: dict[str, Any] = (
+            {"messages": as_body(prompt.messages)}
+            if prompt.operation is Operation.CHAT
+            else {"prompt": prompt.inputs[0]}
+        )
+        body: dict[str, Any] = asked | {
             "max_tokens": sampling.max_tokens or self._default_max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -115,39 +162,3 @@ class LlamaEngine:
             "presence_penalty": sampling.presence_penalty,
         }
         return body | {name: value for name, value in optional.items() if value is not None}
-
-
-class _Chunks:
-    """Carries chunks from the engine's thread to the event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._queue: asyncio.Queue[Chunk | None] = asyncio.Queue()
-        self._room = threading.Semaphore(BUFFERED_CHUNKS)
-        self._stopped = False
-        self.error: Exception | None = None
-
-    def put(self, chunk: Chunk) -> bool:
-        """Pass a chunk on; called in the engine's thread. `True` stops the engine."""
-        try:
-            while not self._stopped:
-                if self._room.acquire(timeout=_LOOK_EVERY_SECONDS):
-                    self._loop.call_soon_threadsafe(self._queue.put_nowait, chunk)
-                    break
-        except Exception as error:  # xllamacpp would swallow it and go on
-            self.error = error
-            return True
-        return self._stopped
-
-    def end(self) -> None:
-        """Say that no chunk follows; called in the event loop."""
-        self._queue.put_nowait(None)
-
-    async def get(self) -> Chunk | None:
-        """Return the next chunk, or `None` after the last one."""
-        chunk = await self._queue.get()
-        self._room.release()
-        return chunk
-
-    def stop(self) -> None:
-        self._stopped = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -13,19 +12,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gpu_worker.adapters.chunk_reader import Chunk, engine_error
+from gpu_worker.adapters.llama_library import llama_library, load, parameters
 from gpu_worker.domain.errors import EngineFailed, PromptRefused
 from gpu_worker.domain.prompt import ChatMessage
 
-# Prompts that were answered before are not kept beside the slots: memory is for the model.
-_CACHE_MIB: Final = 0
 _HTTP_SECONDS: Final = 30.0
 # A batch ends about every second on one CPU thread: that is how fast a cancelled prompt stops.
 _CPU_BATCH_TOKENS: Final = 64
 _GPU_BATCH_TOKENS: Final = 512
-
-
-class EngineUnusable(Exception):
-    """The engine can't run on this machine; the message says what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +48,22 @@ class LlamaServer:
     """
 
     def __init__(self, options: LlamaOptions) -> None:
-        # Imported here: a worker with another engine needs neither the wheel nor libgomp.
-        xllamacpp = _import_xllamacpp()
+        library = llama_library()
         self.uses_gpu = any(
-            device["type"] != xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
-            for device in xllamacpp.get_device_info()
+            device["type"] != library.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+            for device in library.get_device_info()
         )
         self._key = secrets.token_urlsafe(32)
-        params = xllamacpp.CommonParams()
-        params.model.path = str(options.path)
+        params = parameters(library, options.path, threads=options.threads, key=self._key)
         params.model_alias = {options.name}
         params.n_ctx = options.context_tokens * options.slots
         params.n_parallel = options.slots
         params.n_batch = params.n_ubatch = options.batch_tokens or (
             _GPU_BATCH_TOKENS if self.uses_gpu else _CPU_BATCH_TOKENS
         )
-        params.cpuparams.n_threads = options.threads
-        params.cpuparams_batch.n_threads = options.threads
-        params.cache_ram_mib = _CACHE_MIB
-        params.api_keys = [self._key]
-        params.endpoint_slots = False
         # Thoughts are part of the text, and parsing them anew at each token is slow.
-        params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
-        params.verbosity = 0
-        try:
-            self._server = xllamacpp.Server(params)
-        except RuntimeError as error:
-            raise EngineUnusable(f"{options.path} can't be loaded: {error}") from error
+        params.reasoning_format = library.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+        self._server = load(library, params)
         address = urlsplit(self._server.listening_address)
         self._host, self._port = address.hostname or "127.0.0.1", address.port
         self.context_tokens = self._context_of_a_slot()
@@ -93,13 +76,11 @@ class LlamaServer:
         Raises:
             PromptRefused: The template or the engine can't take the body.
         """
-        try:
-            answer = self._server.handle_chat_completions(body, callback)
-        except (ValueError, RuntimeError) as error:
-            # The engine's own failures come as chunks: this is about the messages.
-            raise PromptRefused from error
-        if isinstance(answer, dict) and "error" in answer:
-            raise engine_error(answer["error"])
+        self._run(self._server.handle_chat_completions, body, callback)
+
+    def complete(self, body: dict[str, Any], callback: Callable[[Chunk], bool]) -> None:
+        """Continue one text, without a template; otherwise like `chat`."""
+        self._run(self._server.handle_completions, body, callback)
 
     def render(self, messages: Sequence[ChatMessage]) -> str:
         """Return the messages as the chat template writes them.
@@ -110,13 +91,33 @@ class LlamaServer:
         answer = self._ask("POST", "/apply-template", {"messages": as_body(messages)})
         return str(answer["prompt"])
 
-    def count(self, text: str) -> int:
-        """Return how many tokens the text has."""
-        return len(self._ask("POST", "/tokenize", {"content": text})["tokens"])
+    def count(self, text: str, *, with_special: bool = False) -> int:
+        """Return how many tokens the text has.
+
+        Args:
+            text: Any text.
+            with_special: Count what the model wants around every text, too.
+        """
+        body = {"content": text, "add_special": with_special}
+        return len(self._ask("POST", "/tokenize", body)["tokens"])
 
     def close(self) -> None:
         """Stop the engine and free its memory. Nothing may be running."""
         del self._server
+
+    @staticmethod
+    def _run(
+        handle: Callable[[dict[str, Any], Callable[[Chunk], bool]], Any],
+        body: dict[str, Any],
+        callback: Callable[[Chunk], bool],
+    ) -> None:
+        try:
+            answer = handle(body, callback)
+        except (ValueError, RuntimeError) as error:
+            # The engine's own failures come as chunks: this is about what was asked.
+            raise PromptRefused from error
+        if isinstance(answer, dict) and "error" in answer:
+            raise engine_error(answer["error"])
 
     def _context_of_a_slot(self) -> int:
         """Return what llama.cpp made of the wish: it rounds, and keeps to the model's limit."""
@@ -149,18 +150,3 @@ class LlamaServer:
 def as_body(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     """Return the messages as OpenAI's chat API writes them."""
     return [{"role": str(message.role), "content": message.content} for message in messages]
-
-
-def _import_xllamacpp() -> Any:
-    try:
-        ctypes.CDLL("libgomp.so.1")
-    except OSError as error:
-        raise EngineUnusable(
-            "llama.cpp needs libgomp.so.1, which this machine lacks: "
-            "install the package libgomp1 (Debian, Ubuntu) or libgomp (Fedora, Alpine)."
-        ) from error
-    try:
-        import xllamacpp
-    except ImportError as error:
-        raise EngineUnusable(f"xllamacpp can't be imported: {error}") from error
-    return xllamacpp

@@ -5,17 +5,21 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gpu_worker.domain.generation import Usage
+from gpu_worker.domain.prompt import Operation
 from gpu_worker.usecases.slots import Slots
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class PrometheusMeasurements:
-    """Counts prompts by outcome and tokens by direction."""
+    """Counts prompts by operation and outcome, tokens by direction."""
 
     def __init__(self, registry: CollectorRegistry, slots: Slots) -> None:
         self._prompts = Counter(
-            "worker_prompts_total", "Prompts that are over.", ["outcome"], registry=registry
+            "worker_prompts_total",
+            "Prompts that are over.",
+            ["operation", "outcome"],
+            registry=registry,
         )
         self._tokens = Counter(
             "worker_tokens_total",
@@ -34,8 +38,10 @@ class PrometheusMeasurements:
         busy = Gauge("worker_slots_busy", "Prompts that run now.", registry=registry)
         busy.set_function(lambda: slots.busy)
 
-    def finished(self, outcome: str, usage: Usage | None, seconds: float) -> None:
-        self._prompts.labels(outcome).inc()
+    def finished(
+        self, operation: Operation, outcome: str, usage: Usage | None, seconds: float
+    ) -> None:
+        self._prompts.labels(str(operation), outcome).inc()
         self._seconds.observe(seconds)
         if usage is not None:
             self._tokens.labels("input").inc(usage.tokens_input)

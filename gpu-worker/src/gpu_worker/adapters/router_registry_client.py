@@ -8,11 +8,18 @@ from typing import Final
 import grpc
 from weir.router.v1 import router_service_pb2, worker_registry_service_pb2_grpc
 from weir.router.v1 import worker_registry_service_pb2 as pb
+from weir.worker.v1 import inference_service_pb2
 
+from gpu_worker.domain.prompt import Operation
 from gpu_worker.usecases.ports import Announcement
 from service_kit.grpc_errors import rpc_errors
 
 _SECONDS: Final = 2.0
+_OPERATIONS: Final = {
+    Operation.CHAT: inference_service_pb2.OPERATION_CHAT,
+    Operation.COMPLETION: inference_service_pb2.OPERATION_COMPLETION,
+    Operation.EMBEDDING: inference_service_pb2.OPERATION_EMBEDDING,
+}
 
 
 class RouterRegistryClient:
@@ -49,6 +56,7 @@ def worker_to_proto(announcement: Announcement) -> pb.Worker:
                 template_overhead_tokens=model.overhead.prompt_tokens,
                 message_overhead_tokens=model.overhead.message_tokens,
                 model_digest=model.digest,
+                operations=[_OPERATIONS[operation] for operation in model.operations],
             )
         ],
         slots_total=announcement.slots_total,

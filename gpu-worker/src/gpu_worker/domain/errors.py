@@ -34,6 +34,17 @@ class ModelNotServed(ServiceError):
         super().__init__(f"This worker does not serve {model}.", metadata={"model": model})
 
 
+class OperationNotServed(ServiceError):
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "OPERATION_NOT_SERVED"
+
+    def __init__(self, operation: str, model: str) -> None:
+        super().__init__(
+            f"{model} is not served for the operation {operation} here.",
+            metadata={"operation": operation, "model": model},
+        )
+
+
 class WorkerBusy(ServiceError):
     """No slot is free; nothing ran."""
 

@@ -1,4 +1,4 @@
-"""What comes out of a worker while it answers a prompt."""
+"""What comes out of a worker while it works on a prompt."""
 
 from __future__ import annotations
 
@@ -46,7 +46,16 @@ class Ended:
     usage: Usage
 
 
-EngineEvent = Accepted | Delta | Ended
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one input."""
+
+    index: int
+    """Which input, from 0."""
+    values: tuple[float, ...]
+
+
+EngineEvent = Accepted | Delta | Embedding | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,23 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedResult:
+    """What this worker vouches for."""
+
+    statement: bytes
+    """Canonical JSON, as it was signed."""
+    key_id: str
+    signature: bytes
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     finish_reason: FinishReason
     usage: Usage
     started_at: datetime
     finished_at: datetime
+    signed_result: SignedResult
 
 
-GenerationEvent = Started | Delta | Finished
+GenerationEvent = Started | Delta | Embedding | Finished

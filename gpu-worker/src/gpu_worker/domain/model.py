@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpu_worker.domain.prompt import Operation
+
 
 @dataclass(frozen=True, slots=True)
 class TemplateOverhead:
@@ -24,3 +26,5 @@ class ServedModel:
     overhead: TemplateOverhead
     digest: str
     """SHA-256 of the model file, hexadecimal."""
+    operations: tuple[Operation, ...]
+    """What may be asked of it."""

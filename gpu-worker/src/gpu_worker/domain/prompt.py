@@ -9,8 +9,20 @@ from typing import Final
 
 from service_kit.errors import InvalidArgument
 
+MAX_INPUTS: Final = 256
 MAX_STOP_TEXTS: Final = 16
 MAX_STOP_CHARACTERS: Final = 256
+
+
+class Operation(StrEnum):
+    """What is asked of a model."""
+
+    CHAT = "chat"
+    """Answer a conversation, through the chat template."""
+    COMPLETION = "completion"
+    """Continue one text, without a template."""
+    EMBEDDING = "embedding"
+    """Turn texts into vectors."""
 
 
 class Role(StrEnum):
@@ -60,18 +72,33 @@ class Prompt:
     """One attempt of a job, as the engine gets it.
 
     Raises:
-        InvalidArgument: There is no message.
+        InvalidArgument: It holds something else than its operation takes: messages for chat,
+            one input for a completion, 1 to 256 for embeddings; no input is empty.
     """
 
     job_id: str
     attempt: int
     model: str
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 
+    operation: Operation = Operation.CHAT
+    inputs: tuple[str, ...] = ()
+
     def __post_init__(self) -> None:
-        if not self.messages:
-            raise InvalidArgument("messages", "A prompt needs at least one message.")
+        if self.operation is Operation.CHAT:
+            if not self.messages:
+                raise InvalidArgument("messages", "A prompt needs at least one message.")
+            if self.inputs:
+                raise InvalidArgument("inputs", "A conversation has messages, not inputs.")
+            return
+        if self.messages:
+            raise InvalidArgument("messages", f"For {self.operation}, there are no messages.")
+        most = MAX_INPUTS if self.operation is Operation.EMBEDDING else 1
+        if not 1 <= len(self.inputs) <= most:
+            raise InvalidArgument("inputs", f"For {self.operation}, there are 1 to {most} inputs.")
+        if not all(self.inputs):
+            raise InvalidArgument("inputs", "An input has at least one character.")
 
 
 def _check_range(field: str, value: float | None, low: float, high: float) -> None:

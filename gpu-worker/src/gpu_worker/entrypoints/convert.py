@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf import timestamp_pb2
@@ -9,15 +10,23 @@ from weir.worker.v1 import inference_service_pb2 as pb
 
 from gpu_worker.domain.generation import (
     Delta,
+    Embedding,
     Finished,
     FinishReason,
     GenerationEvent,
+    SignedResult,
     Started,
     Usage,
 )
-from gpu_worker.domain.prompt import ChatMessage, Prompt, Role, Sampling
+from gpu_worker.domain.prompt import ChatMessage, Operation, Prompt, Role, Sampling
 from service_kit.errors import InvalidArgument
 
+_OPERATIONS: Final[Mapping[int, Operation]] = {
+    pb.OPERATION_UNSPECIFIED: Operation.CHAT,
+    pb.OPERATION_CHAT: Operation.CHAT,
+    pb.OPERATION_COMPLETION: Operation.COMPLETION,
+    pb.OPERATION_EMBEDDING: Operation.EMBEDDING,
+}
 _REASONS: Final = {
     FinishReason.STOP: pb.FINISH_REASON_STOP,
     FinishReason.LENGTH: pb.FINISH_REASON_LENGTH,
@@ -29,7 +38,8 @@ def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
     """Return the prompt of a request.
 
     Raises:
-        InvalidArgument: A role is unknown, or a parameter is outside of its range.
+        InvalidArgument: An operation or a role is unknown, the operation takes something else,
+            or a parameter is outside of its range.
     """
     return Prompt(
         job_id=request.job_id,
@@ -37,6 +47,8 @@ def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
         model=request.model,
         messages=tuple(_message(message) for message in request.messages),
         sampling=_sampling(request.sampling),
+        operation=_operation(request.operation),
+        inputs=tuple(request.inputs),
     )
 
 
@@ -46,6 +58,8 @@ def event_to_proto(event: GenerationEvent) -> pb.GenerateResponse:
         return pb.GenerateResponse(
             delta=pb.GenerateResponse.Delta(text=event.text, tokens=event.tokens)
         )
+    if isinstance(event, Embedding):
+        return pb.GenerateResponse(embedding=pb.Embedding(index=event.index, values=event.values))
     if isinstance(event, Started):
         return pb.GenerateResponse(
             started=pb.GenerateResponse.Started(
@@ -64,6 +78,16 @@ def _finished(event: Finished) -> pb.GenerateResponse.Finished:
         usage=_usage(event.usage),
         started_at=started_at,
         finished_at=finished_at,
+        signed_result=_signed_result(event.signed_result),
+    )
+
+
+def _signed_result(signed: SignedResult) -> pb.SignedResult:
+    return pb.SignedResult(
+        statement=signed.statement,
+        key_id=signed.key_id,
+        signature=signed.signature,
+        public_key=signed.public_key,
     )
 
 
@@ -73,6 +97,13 @@ def _usage(usage: Usage) -> pb.Usage:
         tokens_output=usage.tokens_output,
         tokens_input_cached=usage.tokens_input_cached,
     )
+
+
+def _operation(value: int) -> Operation:
+    operation = _OPERATIONS.get(value)
+    if operation is None:
+        raise InvalidArgument("operation", f"An operation is one of {', '.join(Operation)}.")
+    return operation
 
 
 def _message(message: pb.ChatMessage) -> ChatMessage:

@@ -10,8 +10,9 @@ from datetime import datetime
 import structlog
 
 from gpu_worker.domain.errors import EngineFailed
-from gpu_worker.domain.generation import Delta, Ended, Finished, Usage
+from gpu_worker.domain.generation import Delta, Embedding, Ended, Usage
 from gpu_worker.domain.prompt import Prompt
+from gpu_worker.domain.result_statement import OutputDigest
 from gpu_worker.usecases.ports import Measurements
 from service_kit.clock import Clock
 from service_kit.errors import ErrorCode, ServiceError
@@ -37,6 +38,7 @@ class GenerationRecord:
     measurements: Measurements
     started_at: datetime = field(init=False)
     tokens: int = 0
+    output: OutputDigest = field(default_factory=OutputDigest)
     _started: float = field(init=False)
     _first_token: float | None = None
     _last_token: float = 0.0
@@ -46,9 +48,12 @@ class GenerationRecord:
         self.started_at = self.clock.now()
         self._started = self.clock.monotonic()
 
-    def count(self, delta: Delta) -> None:
+    def count(self, piece: Delta | Embedding) -> None:
         """Take note of a piece of the answer."""
-        self.tokens += delta.tokens
+        self.output.add(piece)
+        if isinstance(piece, Embedding):
+            return  # it took no tokens: it says nothing about the pace
+        self.tokens += piece.tokens
         self._last_token = self.clock.monotonic()
         if self._first_token is None:
             self._first_token = self._last_token
@@ -56,17 +61,16 @@ class GenerationRecord:
     def end(self, ended: Ended) -> None:
         self._ended = ended
 
-    def finish(self) -> Finished:
-        """Return the end of the stream.
+    @property
+    def ended(self) -> Ended:
+        """How the engine ended.
 
         Raises:
-            EngineFailed: The engine stopped without saying how it ended.
+            EngineFailed: It stopped without saying so.
         """
         if self._ended is None:
             raise EngineFailed
-        return Finished(
-            self._ended.finish_reason, self._ended.usage, self.started_at, self.clock.now()
-        )
+        return self._ended
 
     @property
     def answering(self) -> tuple[int, float]:
@@ -94,11 +98,12 @@ class GenerationRecord:
     def _write(self, outcome: str) -> None:
         seconds = self.clock.monotonic() - self._started
         usage: Usage | None = None if self._ended is None else self._ended.usage
-        self.measurements.finished(outcome, usage, seconds)
+        self.measurements.finished(self.prompt.operation, outcome, usage, seconds)
         log.info(
             "generation.finished",
             job_id=self.prompt.job_id,
             attempt=self.prompt.attempt,
+            operation=str(self.prompt.operation),
             outcome=outcome,
             tokens_input=None if usage is None else usage.tokens_input,
             tokens_output=self.tokens if usage is None else usage.tokens_output,

@@ -9,14 +9,16 @@ from typing import Protocol
 
 from gpu_worker.domain.generation import EngineEvent, Usage
 from gpu_worker.domain.model import ServedModel
-from gpu_worker.domain.prompt import Prompt
+from gpu_worker.domain.prompt import Operation, Prompt
 
 
 class Engine(Protocol):
-    """Answers prompts, as many at once as it has slots."""
+    """Works on prompts, as many at once as it has slots."""
 
     def generate(self, prompt: Prompt) -> AsyncGenerator[EngineEvent, None]:
-        """Give `Accepted`, deltas and `Ended`. Closing the generator stops the engine.
+        """Give `Accepted`, deltas (or embeddings) and `Ended`.
+
+        Closing the generator stops the engine.
 
         Raises:
             PromptTooLong: Before `Accepted`; nothing ran.
@@ -57,6 +59,8 @@ class WorkerRegistry(Protocol):
 class Measurements(Protocol):
     """Where finished work is counted."""
 
-    def finished(self, outcome: str, usage: Usage | None, seconds: float) -> None:
+    def finished(
+        self, operation: Operation, outcome: str, usage: Usage | None, seconds: float
+    ) -> None:
         """Count one prompt. The outcome is one of `stop length cancelled failed refused`."""
         ...
