@@ -38,13 +38,16 @@ from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
 from job_service.usecases.relay_settlements import RelaySettlements
 from job_service.usecases.run_job import RunJob
+from job_service.usecases.store_change import StoreChange
 from job_service.usecases.submit_job import Submission, SubmitJob
 from job_service.usecases.unblock_jobs import UnblockJobs
 from service_kit.errors import ErrorCode, ServiceError, Unavailable
 from service_kit.ids import new_id
+from service_kit.signatures import SigningKey
 from service_kit.testing.clock import FixedClock
 
 LEASE_SECONDS = 10.0
+SIGNER = SigningKey.generate()
 LOCAL_PRICE = 1_000_000_000_000
 YOTTA_PRICE = 10_000_000_000_000
 BOOK = PriceBook(
@@ -147,6 +150,8 @@ class Tables:
     attempts: dict = field(default_factory=dict)
     idempotency: dict = field(default_factory=dict)
     settlements: dict = field(default_factory=dict)
+    receipts: dict = field(default_factory=dict)
+    receipt_keys: dict = field(default_factory=dict)
 
     def copy(self):
         return Tables(
@@ -156,6 +161,8 @@ class Tables:
             {key: dict(value) for key, value in self.attempts.items()},
             dict(self.idempotency),
             {key: dict(value) for key, value in self.settlements.items()},
+            dict(self.receipts),
+            dict(self.receipt_keys),
         )
 
 
@@ -228,6 +235,7 @@ class FakeWork:
         self.attempts = FakeAttempts(tables, clock)
         self.idempotency = FakeIdempotency(tables)
         self.settlements = FakeSettlements(tables, clock)
+        self.receipts = FakeReceipts(tables, clock)
 
 
 class FakeJobs:
@@ -424,7 +432,9 @@ class FakeSettlements:
     def __init__(self, tables, clock):
         self._tables, self._clock = tables, clock
 
-    async def add(self, settlement):
+    async def add(self, settlement, receipt=None):
+        if receipt is not None:
+            self._tables.receipts.setdefault(receipt.job_id, receipt)
         if settlement.hold_id in self._tables.settlements:
             return False
         now = self._clock.now()
@@ -464,6 +474,25 @@ class FakeSettlements:
             return False
         row.update(sent=False, sent_at=None, due_at=self._clock.now())
         return True
+
+
+class FakeReceipts:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    async def keep_key(self, key):
+        keys, now = self._tables.receipt_keys, self._clock.now()
+        return keys.setdefault(key.key_id, replace(key, created_at=now)).owner
+
+    async def find(self, job_id):
+        return self._tables.receipts.get(job_id)
+
+    async def find_keys(self, key_ids):
+        return [key for key in await self.list_keys() if key.key_id in key_ids]
+
+    async def list_keys(self):
+        newest = reversed(self._tables.receipt_keys.values())
+        return sorted(newest, key=lambda key: key.created_at, reverse=True)
 
 
 class FakeLedger:
@@ -633,6 +662,9 @@ class FakeMetrics:
     def settlement_refused(self):
         self.counts["settlement refused"] += 1
 
+    def result_refused(self):
+        self.counts["result refused"] += 1
+
     def orphan_hold(self):
         self.counts["orphan"] += 1
 
@@ -653,8 +685,16 @@ class World:
         self.metrics, self.live = FakeMetrics(), LiveAttempts()
         self.policy = RetryPolicy(backoff_seconds=60, max_lost=5, wait_seconds=0.5)
         self.submit = SubmitJob(self.store, self.prices, self.targets, self.metrics)
+        self.signer = SIGNER
+        self.store_change = StoreChange(self.signer, self.metrics)
         self.admit = AdmitJob(
-            self.store, self.ledger, self.prices, self.targets, self.hints, self.metrics
+            self.store,
+            self.ledger,
+            self.prices,
+            self.targets,
+            self.hints,
+            self.metrics,
+            self.store_change,
         )
         self.create = CreateJob(self.submit, self.admit)
         self.deltas = FakeDeltas()
@@ -665,6 +705,7 @@ class World:
             self.targets,
             self.hints,
             self.metrics,
+            self.store_change,
             self.clock,
             self.policy,
             renew_seconds=0.01,
@@ -686,6 +727,7 @@ class World:
             self.background,
             self.hints,
             self.metrics,
+            self.store_change,
             self.clock,
             self.policy,
             lease_seconds=LEASE_SECONDS,
@@ -697,7 +739,7 @@ class World:
         self.reconcile = ReconcileHolds(
             self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60
         )
-        self.cancel = CancelJob(self.store, self.hints, self.metrics)
+        self.cancel = CancelJob(self.store, self.hints, self.metrics, self.store_change)
 
     async def dispatch_all(self):
         """Run what is due until nothing is."""

@@ -31,7 +31,9 @@ from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
 from job_service.usecases.get_job import GetJob, ListJobs
+from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
 from job_service.usecases.job_feeds import JobFeeds
+from job_service.usecases.keep_signing_key import KeepSigningKey
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.measure_depths import MeasureDepths
 from job_service.usecases.publish_deltas import DeltaPublisher
@@ -39,6 +41,7 @@ from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
 from job_service.usecases.relay_settlements import RelaySettlements
 from job_service.usecases.run_job import RunJob
+from job_service.usecases.store_change import StoreChange
 from job_service.usecases.submit_job import SubmitJob
 from job_service.usecases.unblock_jobs import UnblockJobs
 from job_service.usecases.watch_job import WatchJob
@@ -50,6 +53,7 @@ from service_kit.grpc_client import open_channel
 from service_kit.http_server import ReadinessChecks, serving_side_http
 from service_kit.loop import PeriodicLoop, running
 from service_kit.redis_client import open_redis
+from service_kit.signatures import SigningKey
 from service_kit.tokens import Denial, TokenVerifier
 
 NAME: Final = "job-service"
@@ -75,7 +79,10 @@ async def job_service(settings: Settings) -> AsyncIterator[int]:
         # Before the attempts, so that it is there until the last of them has ended.
         await stack.enter_async_context(running(_publishing(publisher, registry)))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        parts = _assemble(settings, connections, registry, BackgroundTasks(tasks), publisher)
+        background = BackgroundTasks(tasks)
+        parts = _assemble(settings, connections, registry, background, publisher)
+        # Else the first receipt brings it along.
+        background.start(parts.keep_signing_key(), request_id="")
         await stack.enter_async_context(running(*_loops(settings, parts, registry)))
         checks = ReadinessChecks()
         checks.add("database", lambda: check_database(connections.engine))
@@ -124,6 +131,7 @@ class _Parts:
     relay: RelaySettlements
     reconcile: ReconcileHolds
     measure: MeasureDepths
+    keep_signing_key: KeepSigningKey
 
 
 async def _connect(
@@ -184,13 +192,16 @@ def _assemble(
     )
     live = LiveAttempts()
     submit = SubmitJob(work, prices, targets, job_metrics)
-    admit = AdmitJob(work, ledger, prices, targets, hints, job_metrics)
+    signer = SigningKey.load(settings.receipt_signing_key_file)
+    store_change = StoreChange(signer, job_metrics)
+    admit = AdmitJob(work, ledger, prices, targets, hints, job_metrics, store_change)
     execute = ExecuteAttempt(
         unit_of_work=work,
         executor=RouterExecutor(connections.router, settings.execution_timeout_seconds),
         targets=targets,
         hints=hints,
         metrics=job_metrics,
+        store_change=store_change,
         clock=clock,
         policy=policy,
         renew_seconds=settings.lease_renew_seconds,
@@ -202,6 +213,8 @@ def _assemble(
         run=RunJob(submit, admit, execute, background, live),
         get=GetJob(work),
         list=ListJobs(work),
+        receipt=GetReceipt(work),
+        receipt_keys=ListReceiptKeys(work),
         watch=WatchJob(work, lifecycle, feeds, job_metrics),
     )
     return _Parts(
@@ -222,6 +235,7 @@ def _assemble(
             background=background,
             hints=hints,
             metrics=job_metrics,
+            store_change=store_change,
             clock=clock,
             policy=policy,
             lease_seconds=settings.lease_seconds,
@@ -235,6 +249,7 @@ def _assemble(
             work, ledger, hints, job_metrics, settings.reconcile_after_seconds
         ),
         measure=MeasureDepths(work, job_metrics),
+        keep_signing_key=KeepSigningKey(work, signer),
     )
 
 
@@ -291,6 +306,7 @@ def _serving(
         register=lambda server: pb_grpc.add_JobServiceServicer_to_server(parts.handlers, server),
         allowed_callers={RPC_SERVICE: ["gateway"]},
         authenticate={RPC_SERVICE: parts.verifier},
+        unauthenticated_methods=[f"/{RPC_SERVICE}/ListReceiptKeys"],
         tls=settings.tls,
         drain_seconds=settings.drain_seconds,
         registry=registry,

@@ -24,7 +24,6 @@ from job_service.domain.job import AMBIGUOUS, INTERRUPTED, JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind
 from job_service.usecases.execute_attempt import StopSignal
-from job_service.usecases.store_change import store_change
 from service_kit.errors import ErrorCode
 
 NO_CAPACITY = an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED)
@@ -97,9 +96,10 @@ class TestReap:
                 progress = _progress(DECISION, STARTED, Delta("x", tokens))
                 assert await work.jobs.renew(job, progress) is False
             if dispatched:
-                job = await store_change(work, job, job.dispatched(Dispatching("local", "t1")))
+                dispatched_job = job.dispatched(Dispatching("local", "t1"))
+                job = await world.store_change(work, job, dispatched_job)
             if cancel:
-                await store_change(work, job, job.cancellation_requested())
+                await world.store_change(work, job, job.cancellation_requested())
         await world.store.lapse(job.id)
         return job
 
@@ -154,7 +154,7 @@ class TestReap:
             else:
                 assert stored.state is JobState.RUNNING
                 async with world.store() as work:
-                    await store_change(work, stored, stored.completed(_progress(*ANSWER)))
+                    await world.store_change(work, stored, stored.completed(_progress(*ANSWER)))
 
     async def test_two_reapers_move_a_job_once(self, world):
         job = await self.running(world, JobKind.QUEUED)

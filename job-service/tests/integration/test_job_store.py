@@ -4,15 +4,17 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from job_fakes import ANSWER, DECISION, LEASE_SECONDS, a_job, admitted
+from job_fakes import ANSWER, DECISION, LEASE_SECONDS, SIGNER, FakeMetrics, a_job, admitted
 
 from job_service.domain.execution import Delta, Dispatching, Progress, Started
 from job_service.domain.job import JobState
 from job_service.domain.settlement import settlement_of
 from job_service.domain.specification import JobKind, JobSpecification, Message, Residency, Sampling
 from job_service.usecases.ports import IdempotencyKey, JobPosition, Reservation
-from job_service.usecases.store_change import store_change
+from job_service.usecases.store_change import StoreChange
 from service_kit.ids import new_id
+
+store_change = StoreChange(SIGNER, FakeMetrics())
 
 
 async def added(store, **changes):

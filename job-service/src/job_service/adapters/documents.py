@@ -20,11 +20,12 @@ def content_to_document(specification: JobSpecification) -> Document:
         "messages": [asdict(message) for message in specification.messages],
         "sampling": asdict(specification.sampling),
         "residency": specification.residency.value,
+        "inputs": list(specification.inputs),
     }
 
 
 def specification_from(type_: str, model: str, content: Document | None) -> JobSpecification:
-    """Return a specification; without its content it has no messages."""
+    """Return a specification; without its content it has neither messages nor inputs."""
     if content is None:
         return JobSpecification(type_, model, ())
     sampling = dict(content["sampling"])
@@ -35,6 +36,8 @@ def specification_from(type_: str, model: str, content: Document | None) -> JobS
         tuple(Message(**message) for message in content["messages"]),
         Sampling(**sampling),
         Residency(content["residency"]),
+        # Older jobs have none.
+        tuple(content.get("inputs", ())),
     )
 
 

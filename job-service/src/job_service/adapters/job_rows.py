@@ -55,6 +55,7 @@ def changing_columns(job: Job) -> dict[str, Any]:
         "failure_reason": job.failure_reason,
         "last_error": _storable(job.last_error),
         "result_text": _storable(job.result_text),
+        "result_embeddings": job.result_embeddings,
         "finish_reason": job.finish_reason.value if job.finish_reason else None,
         "tokens_input": usage.tokens_input if usage else None,
         "tokens_output": usage.tokens_output if usage else None,
@@ -66,7 +67,10 @@ def changing_columns(job: Job) -> dict[str, Any]:
 
 
 def job_from(row: RowMapping) -> Job:
-    """Return the job in a row; columns that were not read (content, result) stay empty."""
+    """Return the job in a row; columns that were not read (content, result) stay empty.
+
+    Vectors are never read with their job.
+    """
     return Job(
         id=row["job_id"],
         project_id=row["project_id"],

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import CTE, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from job_service.adapters import documents
-from job_service.adapters.tables import settlements
+from job_service.adapters.tables import receipts, settlements
+from job_service.domain.receipt import Receipt
 from job_service.domain.settlement import Settlement, SettlementKind
 
 
@@ -18,8 +19,8 @@ class PostgresSettlements:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, settlement: Settlement) -> bool:
-        added = await self._session.scalar(
+    async def add(self, settlement: Settlement, receipt: Receipt | None = None) -> bool:
+        added = (
             insert(settlements)
             .values(
                 hold_id=settlement.hold_id,
@@ -31,8 +32,13 @@ class PostgresSettlements:
             )
             .on_conflict_do_nothing()
             .returning(settlements.c.hold_id)
+            .cte("added")
         )
-        return added is not None
+        statement = select(added.c.hold_id)
+        if receipt is not None:
+            # One statement, one round trip: the receipt costs the transaction no time of its own.
+            statement = statement.add_cte(_receipt_row(receipt))
+        return await self._session.scalar(statement) is not None
 
     async def claim(self, limit: int, lease_seconds: float) -> Sequence[Settlement]:
         due = (
@@ -92,3 +98,19 @@ class PostgresSettlements:
             .returning(settlements.c.hold_id)
         )
         return found is not None
+
+
+def _receipt_row(receipt: Receipt) -> CTE:
+    """Add the receipt, unless the job has one: a receipt never changes."""
+    return (
+        insert(receipts)
+        .values(
+            job_id=receipt.job_id,
+            statement=receipt.statement.decode(),
+            key_id=receipt.key_id,
+            signature=receipt.signature,
+        )
+        .on_conflict_do_nothing()
+        .returning(receipts.c.job_id)
+        .cte("vouched")
+    )

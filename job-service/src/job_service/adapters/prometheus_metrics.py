@@ -36,6 +36,11 @@ class PrometheusJobMetrics:
             "Settlements that cost-service refused; they are tried again, slowly.",
             registry=registry,
         )
+        self._results_refused = Counter(
+            "result_signature_refused_total",
+            "Results whose worker's statement was wrong, or not signed with its key.",
+            registry=registry,
+        )
         self._orphans = Counter(
             "orphan_holds_total",
             "Holds found without a live job, and voided.",
@@ -67,6 +72,9 @@ class PrometheusJobMetrics:
 
     def settlement_refused(self) -> None:
         self._refused.inc()
+
+    def result_refused(self) -> None:
+        self._results_refused.inc()
 
     def orphan_hold(self) -> None:
         self._orphans.inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from weir.router.v1 import execution_service_pb2 as execution_pb
@@ -13,19 +14,31 @@ from job_service.domain.decision import Alternative, Complexity, RouteDecision
 from job_service.domain.execution import (
     Delta,
     Dispatching,
+    Embedding,
     ExecutionEvent,
     Finished,
     FinishReason,
     Released,
+    SignedResult,
     Started,
 )
 from job_service.domain.job import Job
-from job_service.domain.specification import Residency, Sampling
+from job_service.domain.specification import Operation, Residency, Sampling
 from job_service.domain.targets import Model, Target
+from job_service.domain.vectors import packed
 
 RESIDENCIES: Final = {
     Residency.ANY: router_pb.RESIDENCY_ANY,
     Residency.LOCAL_ONLY: router_pb.RESIDENCY_LOCAL_ONLY,
+}
+OPERATIONS: Final = {
+    Operation.CHAT: worker_pb.OPERATION_CHAT,
+    Operation.COMPLETION: worker_pb.OPERATION_COMPLETION,
+    Operation.EMBEDDING: worker_pb.OPERATION_EMBEDDING,
+}
+_OPERATIONS_FROM: Final = {
+    worker_pb.OPERATION_UNSPECIFIED: Operation.CHAT,
+    **{proto: operation for operation, proto in OPERATIONS.items()},
 }
 FINISH_REASONS: Final = {
     worker_pb.FINISH_REASON_UNSPECIFIED: FinishReason.STOP,
@@ -46,10 +59,19 @@ def target_from_proto(target: router_pb.Target) -> Target:
                 default_max_tokens=model.default_max_tokens,
                 template_overhead_tokens=model.template_overhead_tokens,
                 message_overhead_tokens=model.message_overhead_tokens,
+                operations=operations_from_proto(model.operations),
             )
             for model in target.models
         ),
     )
+
+
+def operations_from_proto(
+    listed: Sequence[worker_pb.Operation.ValueType],
+) -> frozenset[Operation]:
+    """Return what a model can do. None listed means chat; one that we don't know is left out."""
+    found = listed or (worker_pb.OPERATION_CHAT,)
+    return frozenset(_OPERATIONS_FROM[each] for each in found if each in _OPERATIONS_FROM)
 
 
 def start_to_proto(job: Job) -> execution_pb.ExecuteRequest:
@@ -66,12 +88,14 @@ def start_to_proto(job: Job) -> execution_pb.ExecuteRequest:
                 tokens_input_bound=terms.tokens_input_bound,
                 max_tokens=terms.max_tokens,
                 residency=RESIDENCIES[specification.residency],
+                operation=OPERATIONS[specification.operation],
             ),
             messages=[
                 worker_pb.ChatMessage(role=message.role, content=message.content)
                 for message in specification.messages
             ],
             sampling=sampling_to_proto(specification.sampling, terms.max_tokens),
+            inputs=specification.inputs,
         )
     )
 
@@ -105,6 +129,8 @@ def event_from_proto(response: execution_pb.ExecuteResponse) -> ExecutionEvent |
             return Started(started.target, started.model, started.worker_id, started.model_digest)
         case "delta":
             return Delta(response.delta.text, response.delta.tokens)
+        case "embedding":
+            return Embedding(response.embedding.index, packed(response.embedding.values))
         case "finished":
             return _finished(response.finished)
         case _:
@@ -118,7 +144,13 @@ def _finished(finished: execution_pb.ExecuteResponse.Finished) -> Finished:
         Usage(usage.tokens_input, usage.tokens_output, usage.tokens_input_cached)
         if finished.HasField("usage")
         else None,
+        _signed_result(finished.signed_result) if finished.HasField("signed_result") else None,
+        finished.provider_response_id,
     )
+
+
+def _signed_result(signed: worker_pb.SignedResult) -> SignedResult:
+    return SignedResult(signed.statement, signed.key_id, signed.signature, signed.public_key)
 
 
 def decision_from_proto(decision: router_pb.RouteDecision) -> RouteDecision:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -36,7 +37,7 @@ jobs = Table(
     Column("type", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("priority", Integer, nullable=False, server_default=ZERO),
-    # messages, sampling, residency
+    # messages, sampling, residency, inputs
     Column("content", JSONB, nullable=False),
     Column("scopes", JSONB, nullable=False),
     Column("max_retries", Integer, nullable=False),
@@ -81,6 +82,8 @@ jobs = Table(
     Column("completed_at", DateTime(timezone=True)),
     # the number of the job's latest lifecycle event
     Column("event_seq", Integer, nullable=False, server_default=text("1")),
+    # the vectors of all inputs, one after the other: 32-bit floats, little-endian
+    Column("result_embeddings", LargeBinary),
     CheckConstraint("kind IN ('queued', 'interactive')", name="kind_known"),
     CheckConstraint(
         "state IN ('admitting', 'blocked', 'pending', 'running', 'retrying',"
@@ -174,6 +177,27 @@ Index(
     postgresql_where=text("sent_at IS NULL"),
 )
 Index("ix_settlements_job_id", settlements.c.job_id)
+
+# Rows of the next two are added and never changed: triggers refuse it.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    # the very bytes that were signed
+    Column("statement", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
+
+receipt_keys = Table(
+    "receipt_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+)
 
 lifecycle_events = Table(
     "lifecycle_events",

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from job_service.adapters.postgres_attempts import PostgresAttempts
 from job_service.adapters.postgres_idempotency import PostgresIdempotency
 from job_service.adapters.postgres_jobs import PostgresJobs
+from job_service.adapters.postgres_receipts import KnownKeys, PostgresReceipts
 from job_service.adapters.postgres_settlements import PostgresSettlements
 from service_kit.database import transaction
 
@@ -21,6 +22,7 @@ class PostgresWork:
     attempts: PostgresAttempts
     idempotency: PostgresIdempotency
     settlements: PostgresSettlements
+    receipts: PostgresReceipts
 
 
 class PostgresUnitOfWork:
@@ -41,16 +43,20 @@ class PostgresUnitOfWork:
         self._sessions = sessions
         self._lease_seconds = lease_seconds
         self._on_changed = on_changed
+        self._known_keys = KnownKeys()
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[PostgresWork]:
         async with transaction(self._sessions) as session:
             jobs = PostgresJobs(session, self._lease_seconds)
+            receipts = PostgresReceipts(session, self._known_keys)
             yield PostgresWork(
                 jobs=jobs,
                 attempts=PostgresAttempts(session),
                 idempotency=PostgresIdempotency(session),
                 settlements=PostgresSettlements(session),
+                receipts=receipts,
             )
+        self._known_keys.add(receipts.seen)
         if jobs.changed:
             self._on_changed(jobs.changed)

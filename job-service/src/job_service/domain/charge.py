@@ -15,6 +15,8 @@ ABSURD_FACTOR: Final = 2
 ABSURD_SLACK_TOKENS: Final = 100
 # Where only the worker's tokenizer could tell: English text has about four bytes a token.
 BYTES_PER_COUNTED_TOKEN: Final = 4
+# What a tokenizer may add to each bare text: its marks of begin and end, a leading space.
+INPUT_OVERHEAD_TOKENS: Final = 4
 
 
 class UsageSource(StrEnum):
@@ -87,7 +89,7 @@ class Terms:
 
     Attributes:
         tokens_input_bound: No prompt of this text has more tokens.
-        max_tokens: What the executor is told.
+        max_tokens: What the executor is told; 0 where no tokens are made.
         hold_nanousd: The worst case.
         price_version: The price book that all of this came from.
         prices: Every price at which the job may be charged.
@@ -125,6 +127,9 @@ def terms_for(
     max_tokens: int,
     offers: Iterable[Offer],
     price_version: str,
+    *,
+    inputs: int = 0,
+    has_output: bool = True,
 ) -> Terms:
     """Return the terms under which any of the offers may run the job.
 
@@ -134,13 +139,17 @@ def terms_for(
         max_tokens: As requested; 0 takes the largest default among the offers.
         offers: At least one.
         price_version: The price book of the offers.
+        inputs: How many bare texts there are in place of messages.
+        has_output: Whether tokens are made, or the prompt is only read.
     """
     offers = tuple(offers)
-    allowed = max_tokens or max(offer.default_max_tokens for offer in offers)
-    allowed = max(1, min(allowed, max(offer.context_tokens for offer in offers)))
-    bounds = [_input_bound(prompt_bytes, messages, offer) for offer in offers]
+    allowed = _allowed_output(max_tokens, offers) if has_output else 0
+    if inputs:
+        bounds = [_bare_bound(prompt_bytes, inputs, offer) for offer in offers]
+    else:
+        bounds = [_input_bound(prompt_bytes, messages, offer) for offer in offers]
     worst = max(
-        offer.price.cost(_worst_usage(bound, allowed, offer))
+        offer.price.cost(_worst_usage(bound, allowed, offer) if allowed else Usage(bound, 0))
         for bound, offer in zip(bounds, offers, strict=True)
     )
     return Terms(
@@ -151,6 +160,17 @@ def terms_for(
         price_version=price_version,
         prices=tuple(dict.fromkeys(offer.price for offer in offers)),
     )
+
+
+def _allowed_output(max_tokens: int, offers: tuple[Offer, ...]) -> int:
+    allowed = max_tokens or max(offer.default_max_tokens for offer in offers)
+    return max(1, min(allowed, max(offer.context_tokens for offer in offers)))
+
+
+def _bare_bound(prompt_bytes: int, inputs: int, offer: Offer) -> int:
+    """Bound the tokens of texts that go without a template, each in a context of its own."""
+    bound = prompt_bytes + inputs * INPUT_OVERHEAD_TOKENS
+    return min(bound, inputs * offer.context_tokens)
 
 
 def _input_bound(prompt_bytes: int, messages: int, offer: Offer) -> int:
@@ -183,9 +203,12 @@ def judge_usage(
 def counted_usage(terms: Terms, content_bytes: int, tokens_counted: int) -> Usage:
     """Return our own count: the tokens that arrived, and the prompt estimated by its size.
 
-    Nothing arrived, nothing counted: the prompt is charged with its first token.
+    Nothing arrived, nothing counted: the prompt is charged with its first token. Where no tokens
+    are made, it is charged when all is done.
     """
-    if tokens_counted <= 0:
+    if not terms.max_tokens:
+        tokens_counted = 0
+    elif tokens_counted <= 0:
         return Usage(0, 0)
     estimate = -(-content_bytes // BYTES_PER_COUNTED_TOKEN)
     return Usage(min(estimate, terms.tokens_input_bound), tokens_counted)
@@ -194,7 +217,7 @@ def counted_usage(terms: Terms, content_bytes: int, tokens_counted: int) -> Usag
 def _is_plausible(usage: Usage, terms: Terms) -> bool:
     return (
         0 <= usage.tokens_input <= _limit(terms.tokens_input_bound)
-        and 0 <= usage.tokens_output <= _limit(terms.max_tokens)
+        and 0 <= usage.tokens_output <= (_limit(terms.max_tokens) if terms.max_tokens else 0)
         and 0 <= usage.tokens_input_cached <= usage.tokens_input
     )
 

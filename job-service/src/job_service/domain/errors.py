@@ -15,6 +15,24 @@ class JobNotFound(ServiceError):
         super().__init__(f"Job {job_id} does not exist.", metadata={"job_id": job_id})
 
 
+class JobNotFinished(ServiceError):
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "JOB_NOT_FINISHED"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has not finished.", metadata={"job_id": job_id})
+
+
+class ReceiptNotFound(ServiceError):
+    """The job ended before receipts were issued."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "RECEIPT_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has no receipt.", metadata={"job_id": job_id})
+
+
 class JobAlreadyFinished(ServiceError):
     code = ErrorCode.FAILED_PRECONDITION
     reason = "JOB_ALREADY_FINISHED"
@@ -39,6 +57,17 @@ class ModelNotFound(ServiceError):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"No target serves the model {model}.", metadata={"model": model})
+
+
+class OperationNotServed(ServiceError):
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "OPERATION_NOT_SERVED"
+
+    def __init__(self, operation: str, model: str) -> None:
+        super().__init__(
+            f"No target does {operation} with the model {model}.",
+            metadata={"operation": operation, "model": model},
+        )
 
 
 class IdempotencyKeyReused(ServiceError):
@@ -82,5 +111,6 @@ _CODES = {
     "MODEL_NOT_FOUND": ErrorCode.NOT_FOUND,
     "MODEL_NOT_SERVED": ErrorCode.NOT_FOUND,
     "PROMPT_TOO_LONG": ErrorCode.INVALID_ARGUMENT,
+    "OPERATION_NOT_SERVED": ErrorCode.INVALID_ARGUMENT,
     "INVALID_ARGUMENT": ErrorCode.INVALID_ARGUMENT,
 }

@@ -8,6 +8,7 @@ from typing import Final
 
 from job_service.domain.charge import Usage
 from job_service.domain.decision import RouteDecision
+from job_service.domain.vectors import is_finite
 from service_kit.errors import ErrorCode
 
 
@@ -51,12 +52,32 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What one input came to: 32-bit floats, little-endian."""
+
+    index: int
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedResult:
+    """What a worker vouches for with its own key, as it came."""
+
+    statement: bytes
+    key_id: str
+    signature: bytes
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     finish_reason: FinishReason
     usage: Usage | None
+    signed_result: SignedResult | None = None
+    provider_response_id: str = ""
 
 
-ExecutionEvent = RouteDecision | Dispatching | Released | Started | Delta | Finished
+ExecutionEvent = RouteDecision | Dispatching | Released | Started | Delta | Embedding | Finished
 
 
 @dataclass(slots=True)
@@ -66,12 +87,21 @@ class Progress:
     decision: RouteDecision | None = None
     started: Started | None = None
     texts: list[str] = field(default_factory=list)
+    vectors: dict[int, bytes] = field(default_factory=dict)
     tokens_counted: int = 0
     finished: Finished | None = None
 
     @property
     def text(self) -> str:
         return "".join(self.texts)
+
+    def embeddings(self, inputs: int) -> bytes | None:
+        """Return the vectors of so many inputs, in their order; `None` where any can't be used."""
+        if self.vectors.keys() != set(range(inputs)):
+            return None
+        vectors = [self.vectors[index] for index in range(inputs)]
+        alike = len({len(vector) for vector in vectors}) == 1 and len(vectors[0]) > 0
+        return b"".join(vectors) if alike and all(map(is_finite, vectors)) else None
 
     def note(self, event: ExecutionEvent) -> None:
         """Take in what arrived."""
@@ -83,6 +113,8 @@ class Progress:
             case Delta():
                 self.texts.append(event.text)
                 self.tokens_counted += max(0, event.tokens)
+            case Embedding():
+                self.vectors[event.index] = event.vector
             case Finished():
                 self.finished = event
 
@@ -107,7 +139,13 @@ _NOTHING_RAN: Final = frozenset(
 )
 _LOST: Final = frozenset({"WORKER_LOST"})
 _FINAL: Final = frozenset(
-    {"PROMPT_TOO_LONG", "MODEL_NOT_SERVED", "MODEL_NOT_FOUND", "INVALID_ARGUMENT"}
+    {
+        "PROMPT_TOO_LONG",
+        "MODEL_NOT_SERVED",
+        "MODEL_NOT_FOUND",
+        "OPERATION_NOT_SERVED",
+        "INVALID_ARGUMENT",
+    }
 )
 _AWAY: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CANCELLED, ErrorCode.ABORTED})
 

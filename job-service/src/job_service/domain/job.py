@@ -142,6 +142,7 @@ class Job:
     failure_reason: str | None = None
     last_error: str | None = None
     result_text: str | None = None
+    result_embeddings: bytes | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     usage_source: UsageSource | None = None
@@ -270,8 +271,20 @@ class Job:
             state=JobState.COMPLETED,
             finish_reason=finished.finish_reason,
             result_text=progress.text,
+            result_embeddings=self._embeddings(progress),
             failure_reason=None,
         )
+
+    def _embeddings(self, progress: Progress) -> bytes | None:
+        if not self.specification.makes_vectors:
+            return None
+        return progress.embeddings(len(self.specification.inputs))
+
+    def is_answered_by(self, progress: Progress) -> bool:
+        """Tell whether an attempt came to its end with all that was asked for."""
+        if progress.finished is None:
+            return False
+        return not self.specification.makes_vectors or self._embeddings(progress) is not None
 
     def noting(self, progress: Progress) -> Job:
         """Return this job with how far its attempt has come."""

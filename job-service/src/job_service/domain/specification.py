@@ -13,6 +13,7 @@ from service_kit.errors import InvalidArgument
 
 AUTO: Final = "auto"
 MAX_MESSAGES: Final = 1_000
+MAX_INPUTS: Final = 256
 MAX_PROMPT_BYTES: Final = 1024 * 1024
 MAX_TOKENS_LIMIT: Final = 1_000_000
 MAX_STOP_TEXTS: Final = 16
@@ -30,8 +31,27 @@ class JobKind(StrEnum):
 
 TYPES: Final = {
     JobKind.QUEUED: frozenset({"generation_v2", "implement_feature"}),
-    JobKind.INTERACTIVE: frozenset({"chat_completion"}),
+    JobKind.INTERACTIVE: frozenset({"chat_completion", "completion", "embedding"}),
 }
+
+
+class Operation(StrEnum):
+    """What is asked of a model."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+
+
+_OPERATIONS: Final = {
+    "completion": Operation.COMPLETION,
+    "embedding": Operation.EMBEDDING,
+}
+
+
+def operation_of(type_: str) -> Operation:
+    """Return what a job of this type asks of its model."""
+    return _OPERATIONS.get(type_, Operation.CHAT)
 
 
 class Residency(StrEnum):
@@ -67,24 +87,40 @@ class JobSpecification:
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     residency: Residency = Residency.ANY
+    inputs: tuple[str, ...] = ()
+    """In place of messages, where no conversation is to be answered."""
+
+    @property
+    def operation(self) -> Operation:
+        return operation_of(self.type)
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether vectors are made rather than tokens."""
+        return self.operation is Operation.EMBEDDING
 
     @property
     def prompt_bytes(self) -> int:
         """UTF-8 bytes of all contents and roles. No tokenizer makes more tokens than bytes."""
-        return sum(len(each.role.encode()) + len(each.content.encode()) for each in self.messages)
+        return self.content_bytes + sum(len(each.role.encode()) for each in self.messages)
 
     @property
     def content_bytes(self) -> int:
-        return sum(len(each.content.encode()) for each in self.messages)
+        texts = (*(each.content for each in self.messages), *self.inputs)
+        return sum(len(text.encode()) for text in texts)
 
     @property
     def prompt(self) -> str:
-        """The last user message, by which complexity is judged."""
+        """The last user message, or all inputs: by this, complexity is judged."""
+        if self.inputs:
+            return "\n".join(self.inputs)
         return self.messages[self._prompt_index].content
 
     @property
     def context_characters(self) -> int:
         """Characters of all other messages."""
+        if self.inputs:
+            return 0
         index = self._prompt_index
         return sum(len(each.content) for at, each in enumerate(self.messages) if at != index)
 
@@ -95,7 +131,11 @@ class JobSpecification:
 
     def fingerprint(self, *further: object) -> str:
         """Return a digest that two specifications share only if they are the same."""
-        text = json.dumps([asdict(self), *further], sort_keys=True, separators=(",", ":"))
+        values = asdict(self)
+        if not self.inputs:
+            # As it was written before there were inputs: keys from then are still known.
+            del values["inputs"]
+        text = json.dumps([values, *further], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def check(self, kind: JobKind) -> None:
@@ -110,10 +150,34 @@ class JobSpecification:
             f"The type must be one of: {', '.join(sorted(TYPES[kind]))}.",
         )
         _check_name("model", self.model)
-        self._check_messages()
+        if self.operation is Operation.CHAT:
+            self._check_messages()
+        else:
+            self._check_inputs()
         self._check_sampling()
 
+    def _check_inputs(self) -> None:
+        _demand(not self.messages, "messages", f"A job of type {self.type} has no messages.")
+        most = 1 if self.operation is Operation.COMPLETION else MAX_INPUTS
+        _demand(
+            1 <= len(self.inputs) <= most,
+            "inputs",
+            "Exactly one input is needed." if most == 1 else f"1 to {most} inputs are needed.",
+        )
+        _demand(
+            self.prompt_bytes <= MAX_PROMPT_BYTES,
+            "inputs",
+            f"All inputs together may have at most {MAX_PROMPT_BYTES} bytes.",
+        )
+        for at, text in enumerate(self.inputs):
+            _demand(
+                bool(text) and "\0" not in text,
+                f"inputs[{at}]",
+                "An input must have at least one character, and no NUL.",
+            )
+
     def _check_messages(self) -> None:
+        _demand(not self.inputs, "inputs", f"A job of type {self.type} has messages, no inputs.")
         _demand(bool(self.messages), "messages", "At least one message is needed.")
         _demand(
             len(self.messages) <= MAX_MESSAGES,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from job_service.domain.charge import Offer, PriceBook, Terms, terms_for
-from job_service.domain.errors import ModelNotFound
-from job_service.domain.specification import AUTO, JobSpecification, Residency
+from job_service.domain.errors import ModelNotFound, OperationNotServed
+from job_service.domain.specification import AUTO, JobSpecification, Operation, Residency
 from service_kit.errors import Unavailable
 
 LOCAL_TARGET: Final = "local"
@@ -21,6 +21,7 @@ class Model:
     default_max_tokens: int
     template_overhead_tokens: int = 0
     message_overhead_tokens: int = 0
+    operations: frozenset[Operation] = frozenset({Operation.CHAT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def agree_terms(
 
     Raises:
         ModelNotFound: Every permitted target told its models, and none has this one.
+        OperationNotServed: Some have it, but none does what is asked of it.
         Unavailable: No model is known yet, or none has a price.
     """
     permitted = [
@@ -58,16 +60,19 @@ def agree_terms(
         for target in targets
         if specification.residency is Residency.ANY or target.name == LOCAL_TARGET
     ]
-    found = [
+    named = [
         (target.name, model)
         for target in permitted
         for model in target.models
         if specification.model in (AUTO, model.name)
     ]
+    found = [(name, model) for name, model in named if specification.operation in model.operations]
     if not found:
-        if permitted and all(target.models for target in permitted):
-            raise ModelNotFound(specification.model)
-        raise Unavailable("model")
+        if not permitted or not all(target.models for target in permitted):
+            raise Unavailable("model")
+        if named:
+            raise OperationNotServed(specification.operation, specification.model)
+        raise ModelNotFound(specification.model)
     offers = [
         Offer(
             price=price,
@@ -87,4 +92,6 @@ def agree_terms(
         specification.sampling.max_tokens,
         offers,
         book.version,
+        inputs=len(specification.inputs),
+        has_output=not specification.makes_vectors,
     )

@@ -12,8 +12,9 @@ from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 from job_service.domain.charge import UsageSource
 from job_service.domain.decision import RouteDecision
-from job_service.domain.execution import Delta, FinishReason, Started
+from job_service.domain.execution import Delta, Embedding, FinishReason, Started
 from job_service.domain.job import Job, JobState
+from job_service.domain.receipt import ReceiptKey
 from job_service.domain.specification import (
     AUTO,
     JobKind,
@@ -22,6 +23,8 @@ from job_service.domain.specification import (
     Residency,
     Sampling,
 )
+from job_service.domain.vectors import unpacked
+from job_service.usecases.get_receipt import VerifiableReceipt
 from job_service.usecases.ports import JobPosition
 from job_service.usecases.run_job import Admitted, Ended, RunEvent
 from service_kit.errors import InvalidArgument
@@ -73,6 +76,7 @@ def specification_from_proto(specification: pb.JobSpecification) -> JobSpecifica
         ),
         sampling=sampling_from_proto(specification.sampling),
         residency=residency,
+        inputs=tuple(specification.inputs),
     )
 
 
@@ -181,8 +185,31 @@ def run_event_to_proto(event: RunEvent) -> pb.RunJobResponse:
             )
         case Delta():
             return pb.RunJobResponse(delta=pb.RunJobResponse.Delta(text=event.text))
+        case Embedding():
+            return pb.RunJobResponse(
+                embedding=worker_pb.Embedding(index=event.index, values=unpacked(event.vector))
+            )
         case Ended(job):
             return pb.RunJobResponse(finished=pb.RunJobResponse.Finished(job=job_to_proto(job)))
+
+
+def receipt_to_proto(found: VerifiableReceipt) -> pb.Receipt:
+    receipt = found.receipt
+    return pb.Receipt(
+        statement=receipt.statement,
+        key_id=receipt.key_id,
+        signature=receipt.signature,
+        keys=[receipt_key_to_proto(key) for key in found.keys],
+    )
+
+
+def receipt_key_to_proto(key: ReceiptKey) -> pb.ReceiptKey:
+    return pb.ReceiptKey(
+        key_id=key.key_id,
+        public_key=key.public_key,
+        owner=key.owner,
+        created_at=_timestamp(key.created_at),
+    )
 
 
 def position_of(job: Job) -> list[str | int]:

@@ -16,6 +16,7 @@ from job_service.entrypoints import convert
 from job_service.entrypoints.convert_events import told_to_proto
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.get_job import GetJob, ListJobs
+from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.submit_job import Submission
 from job_service.usecases.watch_job import WatchJob
@@ -34,6 +35,8 @@ class JobUseCases:
     run: RunJob
     get: GetJob
     list: ListJobs
+    receipt: GetReceipt
+    receipt_keys: ListReceiptKeys
     watch: WatchJob
 
 
@@ -100,6 +103,19 @@ class JobHandlers(pb_grpc.JobServiceServicer):
         async with aclosing(watching) as events:
             async for told in events:
                 yield told_to_proto(told)
+
+    async def GetReceipt(
+        self, request: pb.GetReceiptRequest, context: Context
+    ) -> pb.GetReceiptResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:read")
+        found = await self._use_cases.receipt(access.project_id, request.job_id)
+        return pb.GetReceiptResponse(receipt=convert.receipt_to_proto(found))
+
+    async def ListReceiptKeys(
+        self, request: pb.ListReceiptKeysRequest, context: Context
+    ) -> pb.ListReceiptKeysResponse:
+        keys = await self._use_cases.receipt_keys()
+        return pb.ListReceiptKeysResponse(keys=[convert.receipt_key_to_proto(key) for key in keys])
 
     def _max_retries(self, request: pb.CreateJobRequest) -> int:
         if not request.HasField("max_retries"):

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from job_service.domain.errors import ModelNotFound
+from job_service.domain.errors import ModelNotFound, OperationNotServed
 from job_service.domain.job import Job, JobState
 from job_service.domain.targets import agree_terms
 from job_service.usecases.ports import (
@@ -18,7 +18,7 @@ from job_service.usecases.ports import (
     Targets,
     UnitOfWorkFactory,
 )
-from job_service.usecases.store_change import store_change
+from job_service.usecases.store_change import StoreChange
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.failpoints import failpoint
 from service_kit.ids import new_id
@@ -50,6 +50,7 @@ class AdmitJob:
     targets: Targets
     hints: Hints
     metrics: JobMetrics
+    store_change: StoreChange
 
     async def __call__(self, job: Job) -> Job | None:
         """Return the job as it was stored, or `None` where somebody else moved it meanwhile.
@@ -59,7 +60,7 @@ class AdmitJob:
         """
         try:
             priced = await self._with_terms(job)
-        except ModelNotFound as error:
+        except (ModelNotFound, OperationNotServed) as error:
             return await self._store(job, job.rejected(error.reason, error.message))
         if priced is None:
             return None
@@ -97,7 +98,7 @@ class AdmitJob:
 
     async def _store(self, was: Job, now: Job) -> Job | None:
         async with self.unit_of_work() as work:
-            stored = await store_change(work, was, now)
+            stored = await self.store_change(work, was, now)
         if stored is None:
             return None
         await failpoint("after_admission")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from job_service.domain.errors import JobNotFound
 from job_service.domain.job import Job
 from job_service.usecases.ports import Hints, JobMetrics, UnitOfWorkFactory
-from job_service.usecases.store_change import store_change
+from job_service.usecases.store_change import StoreChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class CancelJob:
     unit_of_work: UnitOfWorkFactory
     hints: Hints
     metrics: JobMetrics
+    store_change: StoreChange
 
     async def __call__(self, project_id: str, job_id: str) -> Job:
         """Ask the job to stop and return it as stored.
@@ -29,7 +30,7 @@ class CancelJob:
             was = await work.jobs.lock(job_id)
             if was is None or was.project_id != project_id:
                 raise JobNotFound(job_id)
-            job = await store_change(work, was, was.cancellation_requested())
+            job = await self.store_change(work, was, was.cancellation_requested())
         if job is None:
             raise JobNotFound(job_id)
         if job.state.is_final:

@@ -30,7 +30,7 @@ from job_service.usecases.ports import (
     UnitOfWorkFactory,
 )
 from job_service.usecases.publish_deltas import AttemptDeltas, DeltaPublisher
-from job_service.usecases.store_change import store_change
+from job_service.usecases.store_change import StoreChange
 from service_kit.clock import Clock
 from service_kit.errors import ErrorCode, ServiceError, Unavailable
 from service_kit.failpoints import failpoint
@@ -96,6 +96,7 @@ class ExecuteAttempt:
     targets: Targets
     hints: Hints
     metrics: JobMetrics
+    store_change: StoreChange
     clock: Clock
     policy: RetryPolicy
     renew_seconds: float
@@ -125,7 +126,7 @@ class ExecuteAttempt:
             now = replace(now, delta_count=delta_count)
         ran = attempt.job.noting(attempt.progress)
         await failpoint("before_finish")
-        stored = await self._finish(attempt.job, now, ran)
+        stored = await self._finish(attempt, now, ran)
         if stored is None:
             self._tell_discarded(job)
         else:
@@ -162,7 +163,7 @@ class ExecuteAttempt:
         was = attempt.job
         now = was.dispatched(event) if isinstance(event, Dispatching) else was.released()
         async with self.unit_of_work() as work:
-            stored = await store_change(work, was, now)
+            stored = await self.store_change(work, was, now)
         if stored is None:
             attempt.stop.ask(StopReason.LEASE_LOST)
             stream.stop()
@@ -222,21 +223,22 @@ class ExecuteAttempt:
         except Unavailable:
             return False
 
-    async def _finish(self, was: Job, now: Job, ran: Job) -> Job | None:
+    async def _finish(self, attempt: _Attempt, now: Job, ran: Job) -> Job | None:
         """Store the end while the lease is ours. A commit whose reply got lost is found again."""
         give_up_at = self.clock.monotonic() + self.finish_patience_seconds
         while True:
             try:
-                return await self._finish_once(was, now, ran)
+                return await self._finish_once(attempt, now, ran)
             except Unavailable:
                 if self.clock.monotonic() >= give_up_at:
                     raise
-                log.warning("job.finish_postponed", job_id=was.id)
+                log.warning("job.finish_postponed", job_id=now.id)
             await asyncio.sleep(FINISH_RETRY_SECONDS)
 
-    async def _finish_once(self, was: Job, now: Job, ran: Job) -> Job | None:
+    async def _finish_once(self, attempt: _Attempt, now: Job, ran: Job) -> Job | None:
+        was, progress = attempt.job, attempt.progress
         async with self.unit_of_work() as work:
-            stored = await store_change(work, was, now, ran)
+            stored = await self.store_change(work, was, now, ran, progress)
             if stored is None:
                 return await self._own_commit(work, was)
         await failpoint("after_finish_commit")

@@ -12,6 +12,7 @@ from job_service.domain.attempt import AttemptEnd
 from job_service.domain.charge import PriceBook
 from job_service.domain.execution import ExecutionEvent, Progress
 from job_service.domain.job import Job, JobState
+from job_service.domain.receipt import Receipt, ReceiptKey
 from job_service.domain.settlement import Settlement
 from job_service.domain.targets import Target
 
@@ -49,15 +50,22 @@ class JobRepository(Protocol):
         ...
 
     async def find(self, project_id: str, job_id: str) -> Job | None:
-        """Return a project's job without its messages."""
+        """Return a project's job without its messages and vectors."""
         ...
 
     async def find_anywhere(self, job_id: str) -> Job | None:
         """Return a job of any project without its messages; for our own duties only."""
         ...
 
+    async def find_embeddings(self, job_id: str) -> bytes | None:
+        """Return the vectors that a job of any project came to, one after the other."""
+        ...
+
     async def lock(self, job_id: str) -> Job | None:
-        """Return a job of any project, whole, and keep others from changing it meanwhile."""
+        """Return a job of any project, and keep others from changing it meanwhile.
+
+        It is whole but for its vectors.
+        """
         ...
 
     async def list_page(
@@ -136,8 +144,11 @@ class IdempotencyRepository(Protocol):
 class SettlementRepository(Protocol):
     """The outbox."""
 
-    async def add(self, settlement: Settlement) -> bool:
-        """Add a settlement unless its hold has one; tell whether it was added."""
+    async def add(self, settlement: Settlement, receipt: Receipt | None = None) -> bool:
+        """Add a settlement unless its hold has one; tell whether it was added.
+
+        The receipt of the same end goes along, unless its job has one.
+        """
         ...
 
     async def claim(self, limit: int, lease_seconds: float) -> Sequence[Settlement]:
@@ -152,6 +163,24 @@ class SettlementRepository(Protocol):
 
     async def resend(self, hold_id: str, sent_before_seconds: float) -> bool:
         """Send a settlement again that was sent long ago; tell whether there is such a one."""
+        ...
+
+
+class ReceiptRepository(Protocol):
+    """Receipts and public keys. What is here stays as it is."""
+
+    async def keep_key(self, key: ReceiptKey) -> str:
+        """Keep a key for good, and return whose it is: it may have had an owner before."""
+        ...
+
+    async def find(self, job_id: str) -> Receipt | None:
+        """Return the receipt of a job of any project."""
+        ...
+
+    async def find_keys(self, key_ids: Sequence[str]) -> Sequence[ReceiptKey]: ...
+
+    async def list_keys(self) -> Sequence[ReceiptKey]:
+        """Return all keys, newest first."""
         ...
 
 
@@ -170,6 +199,9 @@ class UnitOfWork(Protocol):
     @property
     def settlements(self) -> SettlementRepository: ...
 
+    @property
+    def receipts(self) -> ReceiptRepository: ...
+
 
 class UnitOfWorkFactory(Protocol):
     def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]:
@@ -179,6 +211,20 @@ class UnitOfWorkFactory(Protocol):
             Unavailable: The database is away; whether a commit was made may then be unknown.
         """
         ...
+
+
+class ReceiptSigner(Protocol):
+    """An Ed25519 key of ours."""
+
+    @property
+    def key_id(self) -> str:
+        """The thumbprint of the public key."""
+        ...
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    def sign(self, message: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +357,8 @@ class JobMetrics(Protocol):
     def usage_excess(self) -> None: ...
 
     def settlement_refused(self) -> None: ...
+
+    def result_refused(self) -> None: ...
 
     def orphan_hold(self) -> None: ...
 

@@ -10,7 +10,7 @@ import structlog
 from job_service.domain.job import Job, JobState, RetryPolicy
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.ports import Background, Hints, JobMetrics, UnitOfWorkFactory
-from job_service.usecases.store_change import store_change
+from job_service.usecases.store_change import StoreChange
 from service_kit.clock import Clock
 from service_kit.errors import ServiceError
 from service_kit.ids import new_id
@@ -38,6 +38,7 @@ class ReapJobs:
     background: Background
     hints: Hints
     metrics: JobMetrics
+    store_change: StoreChange
     clock: Clock
     policy: RetryPolicy
     lease_seconds: float
@@ -78,7 +79,7 @@ class ReapJobs:
             if not self._may_believe_leases():
                 return []
             for was in lapsed:
-                stored = await store_change(work, was, was.reaped(self.policy, new_id()))
+                stored = await self.store_change(work, was, was.reaped(self.policy, new_id()))
                 if stored is not None:
                     moved.append(stored)
         for job in moved:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from job_service.domain.decision import RouteDecision
 from job_service.domain.errors import IdempotencyKeyInFlight, JobFailed
-from job_service.domain.execution import Delta, ExecutionEvent, Started
+from job_service.domain.execution import Delta, Embedding, ExecutionEvent, Started
 from job_service.domain.job import Job, JobState
+from job_service.domain.vectors import divided
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.execute_attempt import ExecuteAttempt, StopReason, StopSignal
 from job_service.usecases.live_attempts import LiveAttempts
@@ -32,7 +33,7 @@ class Ended:
     job: Job
 
 
-RunEvent = Admitted | RouteDecision | Started | Delta | Ended
+RunEvent = Admitted | RouteDecision | Started | Delta | Embedding | Ended
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class _Run:
     events: asyncio.Queue[RunEvent | Exception] = field(default_factory=asyncio.Queue)
 
     def emit(self, event: ExecutionEvent) -> None:
-        if isinstance(event, (RouteDecision, Started, Delta)):
+        if isinstance(event, (RouteDecision, Started, Delta, Embedding)):
             self.events.put_nowait(event)
 
 
@@ -134,6 +135,9 @@ def _replay(job: Job) -> list[RunEvent]:
         events.append(Started(job.executed_target, job.executed_model or ""))
     if job.result_text:
         events.append(Delta(job.result_text, 0))
+    if job.result_embeddings is not None:
+        vectors = divided(job.result_embeddings, len(job.specification.inputs))
+        events += [Embedding(index, vector) for index, vector in enumerate(vectors)]
     return [*events, Ended(job)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from job_service.domain.charge import Terms
 from job_service.domain.errors import IdempotencyKeyReused
@@ -15,6 +15,7 @@ from job_service.usecases.ports import (
     Prices,
     Reservation,
     Targets,
+    UnitOfWork,
     UnitOfWorkFactory,
 )
 from service_kit.errors import InvalidArgument, Unavailable
@@ -60,6 +61,7 @@ class SubmitJob:
         Raises:
             InvalidArgument: A field holds what it may not.
             ModelNotFound: No target serves the model; nothing was written.
+            OperationNotServed: None that serves it does what is asked; nothing was written.
             IdempotencyKeyReused: The key made another job.
             Unavailable: For interactive work: no price or model is known.
         """
@@ -98,7 +100,7 @@ class SubmitJob:
             if found is None:
                 return None
             _check_same(submission, found)
-            return await work.jobs.find(submission.project_id, found.job_id)
+            return await _first_job(work, submission, found.job_id)
 
     async def _store(self, submission: Submission, job: Job) -> Submitted:
         async with self.unit_of_work() as work:
@@ -107,11 +109,22 @@ class SubmitJob:
                 holder = await work.idempotency.reserve(_key(submission), wanted)
                 if holder.job_id != job.id:
                     _check_same(submission, holder)
-                    first = await work.jobs.find(submission.project_id, holder.job_id)
+                    first = await _first_job(work, submission, holder.job_id)
                     if first is not None:
                         return Submitted(first, is_new=False)
                     raise Unavailable("job")
             return Submitted(await work.jobs.add(job), is_new=True)
+
+
+async def _first_job(work: UnitOfWork, submission: Submission, job_id: str) -> Job | None:
+    """Return the job that the key made, with everything its caller is told again."""
+    job = await work.jobs.find(submission.project_id, job_id)
+    if job is None or not job.specification.makes_vectors:
+        return job
+    # The same key is the same request, down to its inputs.
+    specification = replace(job.specification, inputs=submission.specification.inputs)
+    vectors = await work.jobs.find_embeddings(job_id)
+    return replace(job, specification=specification, result_embeddings=vectors)
 
 
 def _new_job(submission: Submission, terms: Terms | None) -> Job:
