@@ -38,7 +38,7 @@ demo: $(INSTALLED) ## run real prompts through the whole stack, then show what w
 	@$(VENV_PYTHON) -m weir_local demo
 
 .PHONY: up
-up: $(INSTALLED) ## start Postgres, Valkey and the six services; repair what died
+up: $(INSTALLED) ## start Postgres, Valkey, the six services and a cloud; repair what died
 	@$(VENV_PYTHON) -m weir_local up
 
 .PHONY: down

@@ -45,15 +45,13 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 100)
 
 
+WithYotta = Annotated[
+    bool, typer.Option(help="A cloud: that of YOTTA_URL, else a llama.cpp server on this machine.")
+]
+
+
 @app.command()
-def up(
-    yotta: Annotated[
-        bool,
-        typer.Option(
-            help="A cloud: the one at YOTTA_URL, else a llama.cpp server on this machine."
-        ),
-    ] = True,
-) -> None:
+def up(yotta: WithYotta = True) -> None:
     """Start Postgres, Valkey, the six services and a cloud; restart what died."""
     stack = configured_stack(yotta=yotta)
     _stop_on_signal()
@@ -120,14 +118,14 @@ def doctor() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(yotta: WithYotta = True) -> None:
     """Run real prompts through the whole stack, then show what was decided and billed."""
     from weir_local.demo import run_demo
 
     _stop_on_signal()
     progress = OnConsole(console)
     try:
-        raise typer.Exit(run_demo(configured_stack(), console, progress))
+        raise typer.Exit(run_demo(configured_stack(yotta=yotta), console, progress))
     except EXPECTED as error:
         _give_up(progress, error)
     finally:

@@ -60,6 +60,30 @@ class DemoClient:
         """Return where a prompt would run and why, without running it."""
         return self._post("/api/v1/route", {"prompt": prompt})
 
+    def explain_until_target(
+        self, prompt: str, target: str, seconds: float = 60.0
+    ) -> dict[str, Any]:
+        """Return the decision once it is for this target."""
+        deadline = time.monotonic() + seconds
+        while (decision := self.explain(prompt))["target"] != target:
+            if time.monotonic() > deadline:
+                raise UnexpectedAnswer("; ".join(decision["explanation"]))
+            time.sleep(0.2)
+        return decision
+
+    def chat(self, key: str, prompt: str, max_tokens: int) -> tuple[str, dict[str, Any]]:
+        """Return the answer to a prompt, and its `weir` object."""
+        with self._openai(key) as client:
+            try:
+                answer = client.chat.completions.create(
+                    model="auto",
+                    messages=[{"role": "user", "content": prompt}],
+                    max_tokens=max_tokens,
+                )
+            except openai.OpenAIError as error:
+                raise UnexpectedAnswer(f"The chat failed: {error}") from error
+        return answer.choices[0].message.content or "", dict((answer.model_extra or {})["weir"])
+
     def stream(self, key: str, prompt: str, max_tokens: int) -> Iterator[Any]:
         """Yield the chunks of a chat answer as they come."""
         with self._openai(key) as client:
@@ -95,20 +119,48 @@ class DemoClient:
         """Return a job."""
         return self._get(f"/api/v1/jobs/{job_id}", project_id=project_id)
 
+    def bill(self, project_id: str, job_id: str, seconds: float = 15.0) -> dict[str, Any]:
+        """Return what a job cost, as soon as that is in the ledger."""
+        deadline = time.monotonic() + seconds
+        path = f"/api/v1/costs/jobs/{job_id}"
+        while not (bill := self._get(path, project_id=project_id))["settled"]:
+            if time.monotonic() > deadline:
+                raise UnexpectedAnswer(f"Job {job_id} was not billed after {seconds:.0f} s.")
+            time.sleep(0.1)
+        return bill
+
+    def receipt(self, project_id: str, job_id: str) -> dict[str, Any]:
+        """Return the signed receipt of a job."""
+        return self._get(f"/api/v1/jobs/{job_id}/receipt", project_id=project_id)
+
+    def receipt_keys(self) -> dict[str, Any]:
+        """Return the published keys that receipts are signed with."""
+        return self._get("/.well-known/weir-receipt-keys.json")
+
+    def set_budget(self, project_id: str, budget_usd: str) -> None:
+        """Let a project spend so much in a month."""
+        body = {"budget_allocated": budget_usd}
+        _checked(self._http.put(f"/api/v1/projects/{project_id}/budget", json=body))
+
     def jobs(self, project_id: str) -> list[dict[str, Any]]:
         """Return the jobs of a project, oldest first."""
         return list(reversed(self._get("/api/v1/jobs", project_id=project_id)["jobs"]))
 
-    def states(self, project_id: str, job_id: str, seconds: float = 60.0) -> Iterator[str]:
-        """Yield each state that a job is seen in, up to `blocked` or a final one."""
+    def states(
+        self, project_id: str, job_id: str, seconds: float = 60.0, after: str | None = None
+    ) -> Iterator[str]:
+        """Yield each state that a job is seen in (after a known one), up to a final one.
+
+        `blocked` counts as final, unless it was `after` that.
+        """
         deadline = time.monotonic() + seconds
-        seen = None
+        seen = after
         while time.monotonic() < deadline:
             state = self.job(project_id, job_id)["state"]
             if state != seen:
                 seen = state
                 yield state
-            if state in FINAL or state == "blocked":
+            if state in FINAL or (state == "blocked" and after != "blocked"):
                 return
             time.sleep(0.1)
         raise UnexpectedAnswer(f"Job {job_id} was still {seen} after {seconds:.0f} s.")

@@ -88,6 +88,7 @@ def test_up_shows_the_password_once(shell: Shell) -> None:
     assert password not in again.stdout
     for done in (first, again):
         assert shell.state["gateway_url"] + "/docs" in done.stdout
+        assert f"on this machine: {shell.state['yotta_url']}" in done.stdout
 
 
 def test_doctor_is_content(running: Shell) -> None:
@@ -96,7 +97,15 @@ def test_doctor_is_content(running: Shell) -> None:
 
     assert done.returncode == 0, done.stdout
     assert "All is well." in done.stdout
-    for part in ("postgres", "database job_service", "gpu-worker gRPC", "certificate ca", "ledger"):
+    parts = (
+        "postgres",
+        "database job_service",
+        "gpu-worker gRPC",
+        "certificate ca",
+        "yotta",
+        "ledger",
+    )
+    for part in parts:
         assert f"✓ {part}" in done.stdout
 
 
@@ -130,8 +139,18 @@ def test_demo_shows_prompts_decisions_and_costs(running: Shell) -> None:
     done = running.run("demo")
 
     assert done.returncode == 0, done.stdout
-    for shown in ("429 insufficient_quota", "blocked", "complexity below threshold", "no drift"):
-        assert shown in done.stdout
+    shown = (
+        "complexity below threshold",
+        "→ yotta",
+        "→ fallback",
+        "fallback from yotta",
+        "429 insufficient_quota",
+        "blocked → ",
+        "no drift",
+    )
+    for words in shown:
+        assert words in done.stdout
+    assert running.stack.find("yotta") is not None
     assert readiness.ask(running.state["gateway_url"]).ready
 
 
