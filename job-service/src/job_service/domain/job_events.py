@@ -104,7 +104,7 @@ class Cursor:
         """
         if not text:
             return cls()
-        match = _CURSOR.fullmatch(text) if text.isascii() else None
+        match = _CURSOR.fullmatch(text)
         if match is None or int(match[1]) > _GREATEST_SEQ:
             raise EventCursorInvalid()
         if match[2] is None:

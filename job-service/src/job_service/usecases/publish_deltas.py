@@ -157,21 +157,22 @@ class DeltaPublisher:
         """Write until nothing waits. A loop calls this when it is woken."""
         while self._waiting or self._changed:
             # The first word goes out at once; what comes meanwhile goes together.
-            async with self._one_at_a_time:
-                await self._flush()
+            await self.flush()
             await self._pause()
+
+    async def flush(self) -> None:
+        """Write once what waits; what Redis did not take waits on."""
+        async with self._one_at_a_time:
+            attempts, self._waiting = list(self._waiting.values()), {}
+            changed, self._changed = self._changed, set()
+            if not await self._write(attempts, changed):
+                for each in attempts:
+                    if not each.has_ended:
+                        self._waiting.setdefault((each.job_id, each.attempt), each)
 
     @property
     def _is_quiet(self) -> bool:
         return self._clock.monotonic() < self._quiet_until
-
-    async def _flush(self) -> None:
-        attempts, self._waiting = list(self._waiting.values()), {}
-        changed, self._changed = self._changed, set()
-        if not await self._write(attempts, changed):
-            for each in attempts:
-                if not each.has_ended:
-                    self._waiting.setdefault((each.job_id, each.attempt), each)
 
     async def _pause(self) -> None:
         if self._is_quiet:
