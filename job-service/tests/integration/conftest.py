@@ -1,15 +1,25 @@
 """Real Postgres behind the ports, with the same handles for tests as the fake store."""
 
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 import pytest
-from job_fakes import LEASE_SECONDS, FakeStore, World
+from job_fakes import LEASE_SECONDS, FakeStore, World, until
+from service_client import answers, client_of
+from stand_ins import standing_in
 
 from job_service.adapters.tables import metadata
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
+from job_service.bootstrap import job_service
 from job_service.domain.settlement import SettlementKind
+from job_service.settings import Settings
 from service_kit.database import open_engine, sessions
+from service_kit.signatures import SigningKey
+from service_kit.testing.pki import make_test_pki
+from service_kit.testing.tokens import TestIssuer
+
+SERVICES = ("gateway", "auth-service", "job-service", "cost-service", "compute-router")
 
 
 class PostgresStore(PostgresUnitOfWork):
@@ -114,3 +124,72 @@ def store(request):
 def world(store):
     """The use cases over either store; everything else is faked."""
     return World(store)
+
+
+# The whole service in this process.
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    return make_test_pki(tmp_path_factory.mktemp("pki"), SERVICES)
+
+
+@pytest.fixture(scope="session")
+def receipt_key_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "receipt-signing.pem"
+    SigningKey.load_or_create(path)
+    return path
+
+
+@pytest.fixture
+def issuer():
+    return TestIssuer()
+
+
+@pytest.fixture
+async def others(pki, issuer):
+    async with standing_in(pki, issuer) as found:
+        yield found
+
+
+@pytest.fixture
+def settings(others, pki, postgres_store, job_database, redis_url, receipt_key_file):
+    """Settings for a service of which nothing was seen yet; its tables are empty."""
+
+    def make(**changes):
+        values = {
+            "environment": "test",
+            "database_url": job_database[0],
+            "redis_url": redis_url,
+            "auth_service_addresses": others.addresses["auth-service"],
+            "cost_service_addresses": others.addresses["cost-service"],
+            "compute_router_addresses": others.addresses["compute-router"],
+            "tls_ca_file": pki["job-service"].ca_file,
+            "tls_cert_file": pki["job-service"].cert_file,
+            "tls_key_file": pki["job-service"].key_file,
+            "receipt_signing_key_file": receipt_key_file,
+            "lease_seconds": 2,
+            "lease_renew_seconds": 0.3,
+            "poll_seconds": 0.1,
+            "retry_backoff_seconds": 0.1,
+            "target_refresh_seconds": 0.2,
+            "drain_seconds": 2,
+        }
+        return Settings(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def service(settings, pki, issuer):
+    """Open the service and give a client of it, as the gateway calls it for user-1."""
+
+    @asynccontextmanager
+    async def opened(**changes):
+        async with job_service(settings(**changes)) as port:
+            address = f"127.0.0.1:{port}"
+            async with client_of(address, pki["gateway"], issuer) as client:
+                await until(lambda: answers(client))
+                yield client
+
+    return opened

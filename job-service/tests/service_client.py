@@ -1,0 +1,84 @@
+"""A client of the whole service, as the gateway calls it."""
+
+from contextlib import asynccontextmanager
+
+from job_fakes import until
+from weir.job.v1 import job_service_pb2 as pb
+from weir.job.v1 import job_service_pb2_grpc as pb_grpc
+
+from service_kit.errors import ServiceError
+from service_kit.grpc_client import open_channel
+from service_kit.grpc_errors import rpc_errors
+from service_kit.metrics import new_registry
+
+
+async def answers(client):
+    """Tell whether tokens are verified, and prices and targets known."""
+    try:
+        events = await client.run("warm up")
+    except ServiceError:
+        return False
+    return events[-1].finished.job.state == pb.JOB_STATE_COMPLETED
+
+
+class Client:
+    def __init__(self, stub, issuer, user="user-1"):
+        self.stub, self.issuer, self.user = stub, issuer, user
+
+    @property
+    def metadata(self):
+        return (("authorization", f"Bearer {self.issuer.person_token(self.user)}"),)
+
+    async def create(self, prompt, **changes):
+        with rpc_errors():
+            response = await self.stub.CreateJob(
+                pb.CreateJobRequest(
+                    specification=specification("generation_v2", prompt), **changes
+                ),
+                metadata=self.metadata,
+            )
+        return response.job
+
+    def start(self, prompt, **changes):
+        return self.stub.RunJob(
+            pb.RunJobRequest(specification=specification("chat_completion", prompt), **changes),
+            metadata=self.metadata,
+            timeout=30,
+        )
+
+    async def run(self, prompt, **changes):
+        with rpc_errors():
+            return [event async for event in self.start(prompt, **changes)]
+
+    async def get(self, job_id):
+        with rpc_errors():
+            response = await self.stub.GetJob(
+                pb.GetJobRequest(job_id=job_id), metadata=self.metadata
+            )
+        return response.job
+
+    async def list(self, **changes):
+        with rpc_errors():
+            return await self.stub.ListJobs(pb.ListJobsRequest(**changes), metadata=self.metadata)
+
+    async def reaches(self, job_id, state, seconds=10.0):
+        async def there():
+            job = await self.get(job_id)
+            return job if job.state == state else None
+
+        return await until(there, seconds)
+
+
+def specification(type_, prompt):
+    return pb.JobSpecification(
+        type=type_, model="smol", messages=[{"role": "user", "content": prompt}]
+    )
+
+
+@asynccontextmanager
+async def client_of(address, tls, issuer, user="user-1"):
+    channel = open_channel(
+        address, service="job-service", tls=tls, registry=new_registry("gateway")
+    )
+    async with channel:
+        yield Client(pb_grpc.JobServiceStub(channel), issuer, user)
