@@ -56,6 +56,21 @@ def test_it_can_be_stopped_and_started(with_yotta: Stack) -> None:
     assert Stack(with_yotta.home).as_it_runs().yotta
 
 
+def test_doctor_asks_a_cloud_elsewhere_too(with_yotta: Stack) -> None:
+    """With the key that was given for it; a wrong one is found out."""
+    elsewhere = Stack(with_yotta.home)
+    elsewhere.state.yotta_here = False
+
+    elsewhere.state.yotta_settings = {
+        "YOTTA_API_KEY_FILE": str(with_yotta.home / "secrets/yotta.key")
+    }
+    assert finding_of(elsewhere).ok
+
+    elsewhere.state.yotta_settings = {"YOTTA_API_KEY": "a guess"}
+    assert finding_of(elsewhere).says.endswith("HTTP 401")
+    assert not finding_of(elsewhere).ok
+
+
 def test_it_lives_and_dies_with_its_stack(with_yotta: Stack, stand_ins: dict[str, str]) -> None:
     """It answers whoever has the key; `up` repairs it alone; without it the router is told so."""
     key, before = key_of(with_yotta), dict(with_yotta.state.pids)
