@@ -108,7 +108,7 @@ async def test_full_context_ends_the_answer(worker, llama_server):
     assert usage.tokens_input + usage.tokens_output <= llama_server.context_tokens
 
 
-CHAT = {"text": "Count from one to one thousand."}
+CHAT = {"text": "Tell me a long story."}
 COMPLETION = {"operation": pb.OPERATION_COMPLETION, "inputs": ["One, two, three,"]}
 
 
