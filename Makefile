@@ -14,7 +14,8 @@ PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 LOCKS := requirements/bootstrap.txt requirements/dev.txt requirements/model.txt
 PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
 # What `make test` runs, in this order.
-CHECKS := lint types protos-check test-unit test-integration test-contract test-e2e
+CHECKS := lint types protos-check test-unit test-integration test-contract test-e2e \
+	test-chaos-small
 
 # These tests wait more than they work, so three run at once even on two cores.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
@@ -74,6 +75,10 @@ test-contract: $(INSTALLED) ## what the services promise each other and the outs
 .PHONY: test-e2e
 test-e2e: $(INSTALLED) ## the whole system, as processes
 	@$(VENV_PYTHON) -m pytest -q --numprocesses 2 --dist loadfile tests/e2e deploy/local/tests/e2e
+
+.PHONY: test-chaos-small
+test-chaos-small: $(INSTALLED) ## 1,000 jobs while processes are killed (CHAOS_JOBS, CHAOS_KILLS, CHAOS_SEED)
+	@$(VENV_PYTHON) -m pytest -q tests/chaos
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom

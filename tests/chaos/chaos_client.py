@@ -1,0 +1,121 @@
+"""A client that submits jobs at a steady pace and asks again, with its key, until it knows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import aiohttp
+from chaos_work import body_of
+
+PASSWORD = "correct horse battery staple"
+SECONDS_FOR_ONE = 90.0
+AT_ONCE = 16
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Unanswered(Exception):
+    """A request that has to be sent again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass
+class SubmittingClient:
+    """Knows the job that each number became.
+
+    Attributes:
+        project_id: Where they are.
+        job_ids: Number -> job.
+        repeats: How many requests had to be sent again, and why.
+    """
+
+    session: aiohttp.ClientSession
+    project_id: str
+    job_ids: dict[int, str] = field(default_factory=dict)
+    repeats: Counter[str] = field(default_factory=Counter)
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def submit_wave(self, numbers: Sequence[int], seconds: float) -> None:
+        """Submit these jobs, spread evenly over some time, and return when all are accepted."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in numbers:
+                tasks.create_task(self._submit(number))
+                await asyncio.sleep(seconds / len(numbers))
+
+    async def _submit(self, number: int) -> None:
+        give_up_at = time.monotonic() + SECONDS_FOR_ONE
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self._places:
+                    self.job_ids[number] = await self._try(number)
+                return
+            except Unanswered as unanswered:
+                if time.monotonic() > give_up_at:
+                    raise
+                self.repeats[unanswered.reason] += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _try(self, number: int) -> str:
+        """Return the job's id.
+
+        Raises:
+            Unanswered: The answer, if there is one, leaves open whether there is a job.
+        """
+        headers = {"Idempotency-Key": f"chaos-{number}"}
+        try:
+            async with self.session.post(
+                "/api/v1/jobs", json=body_of(number), headers=headers
+            ) as answer:
+                if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise Unanswered(f"{answer.status} {(await answer.json())['detail']}")
+                assert answer.status == HTTPStatus.ACCEPTED, await answer.text()
+                return str((await answer.json())["job_id"])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unanswered(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def submitting_client(gateway_url: str) -> AsyncIterator[SubmittingClient]:
+    """Register somebody, make an API key, and submit with that."""
+    async with aiohttp.ClientSession(gateway_url) as session:
+        person = {
+            "email": "chaos@example.org",
+            "username": "chaos",
+            "name": "Chaos",
+            "password": PASSWORD,
+        }
+        registered = await _post(session, "/api/v1/auth/register", person)
+        token = {"authorization": f"Bearer {registered['access_token']}"}
+        async with session.get("/api/v1/auth/me", headers=token) as answer:
+            project_id = (await answer.json())["default_project_id"]
+        wanted = {"name": "chaos", "scopes": ["read", "inference", "jobs:write"]}
+        key = await _post(session, "/api/v1/auth/api-keys", wanted, token)
+    async with aiohttp.ClientSession(
+        gateway_url,
+        headers={"authorization": f"Bearer {key['secret']}"},
+        timeout=aiohttp.ClientTimeout(total=20),
+        connector=aiohttp.TCPConnector(limit=0),
+    ) as session:
+        yield SubmittingClient(session, project_id)
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    path: str,
+    body: Mapping[str, object],
+    headers: dict[str, str] | None = None,
+) -> dict[str, str]:
+    async with session.post(path, json=body, headers=headers) as answer:
+        assert answer.status == HTTPStatus.CREATED, await answer.text()
+        return dict(await answer.json())
