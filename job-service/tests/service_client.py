@@ -1,11 +1,14 @@
 """A client of the whole service, as the gateway calls it."""
 
 from contextlib import asynccontextmanager
+from datetime import UTC
+from types import SimpleNamespace
 
 from job_fakes import until
 from weir.job.v1 import job_service_pb2 as pb
 from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
+from job_service.domain.job_events import AnswerDelta, Gap, JobEnded, LifecycleRecord, Snapshot
 from service_kit.errors import ServiceError
 from service_kit.grpc_client import open_channel
 from service_kit.grpc_errors import rpc_errors
@@ -61,12 +64,42 @@ class Client:
         with rpc_errors():
             return await self.stub.ListJobs(pb.ListJobsRequest(**changes), metadata=self.metadata)
 
+    async def watch(self, project_id, job_id, after):
+        """Follow a job's events, as the use case `WatchJob` gives them."""
+        request = pb.WatchJobRequest(project_id=project_id, job_id=job_id, after=after)
+        with rpc_errors():
+            call = self.stub.WatchJob(request, metadata=self.metadata, timeout=60)
+            try:
+                async for response in call:
+                    yield SimpleNamespace(event=_event(response), cursor=response.cursor)
+            finally:
+                call.cancel()
+
     async def reaches(self, job_id, state, seconds=10.0):
         async def there():
             job = await self.get(job_id)
             return job if job.state == state else None
 
         return await until(there, seconds)
+
+
+def _event(response):
+    match response.WhichOneof("event"):
+        case "lifecycle":
+            change = response.lifecycle
+            moment = change.occurred_at.ToDatetime(UTC)
+            return LifecycleRecord(change.seq, change.type, dict(change.details), moment)
+        case "delta":
+            delta = response.delta
+            return AnswerDelta(delta.attempt, delta.number, delta.text)
+        case "gap":
+            gap = response.gap
+            return Gap(gap.attempt, gap.first_missing, gap.last_missing)
+        case "snapshot":
+            snapshot = response.snapshot
+            return Snapshot(snapshot.attempt, snapshot.number, snapshot.text)
+        case "ended":
+            return JobEnded(response.ended.job)
 
 
 def specification(type_, prompt):

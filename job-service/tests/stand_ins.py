@@ -130,8 +130,8 @@ class Cost(ledger_grpc.LedgerServiceServicer, price_grpc.PriceServiceServicer):
 class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceServicer):
     """Answers every prompt with its own words; some prompts are special.
 
-    `endless` streams until it is stopped, `long` takes a while, `full` finds no capacity, `paid`
-    goes the way of a paid target, `broken` fails midway.
+    `endless` streams until it is stopped, `long` takes a while, `slowly ...` pauses after each
+    word, `full` finds no capacity, `paid` goes the way of a paid target, `broken` fails midway.
     """
 
     def __init__(self):
@@ -178,6 +178,8 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
         words = prompt.split()
         for word in words:
             yield response(delta={"text": word, "tokens": 1})
+            if words[0] == "slowly":
+                await asyncio.sleep(0.02)
         if prompt == "broken":
             raise refusal("EXECUTION_FAILED", ErrorCode.INTERNAL)
         if prompt == "long":

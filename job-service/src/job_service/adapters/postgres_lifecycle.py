@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     RowMapping,
+    Select,
     Text,
-    and_,
     func,
     lateral,
     or_,
@@ -25,7 +24,8 @@ from job_service.domain.job import JobState
 from job_service.domain.job_events import LifecycleRecord
 from service_kit.database import database_errors
 
-_STATES = tuple(state.value for state in JobState)
+others = events.alias("others")
+changes_state = others.c.type.in_([state.value for state in JobState])
 
 
 class PostgresLifecycle:
@@ -74,15 +74,14 @@ class PostgresLifecycle:
         return [_record(row) for row in await self._rows(query)]
 
     async def around(self, job_id: str, seq: int) -> Sequence[LifecycleRecord]:
-        change_of_state = and_(events.c.seq <= seq, events.c.type.in_(_STATES))
         query = (
             select(events)
             .where(
                 events.c.job_id == job_id,
                 or_(
                     events.c.seq == seq,
-                    events.c.seq == _last(job_id, change_of_state),
-                    events.c.seq == _last(job_id, true()),
+                    events.c.seq.in_(_last(job_id).where(others.c.seq <= seq, changes_state)),
+                    events.c.seq.in_(_last(job_id)),
                 ),
             )
             .order_by(events.c.seq)
@@ -95,11 +94,9 @@ class PostgresLifecycle:
                 return (await session.execute(query)).mappings().all()
 
 
-def _last(job_id: str, condition: ColumnElement[bool]) -> Any:
-    """Return a query of the highest `seq` among a job's events that meet the condition."""
-    others = events.alias()
-    found = select(func.max(others.c.seq)).where(others.c.job_id == job_id)
-    return found.where(condition).scalar_subquery()
+def _last(job_id: str) -> Select[Any]:
+    """Return a query of the highest `seq` among a job's `others`."""
+    return select(func.max(others.c.seq)).where(others.c.job_id == job_id)
 
 
 def _record(row: RowMapping) -> LifecycleRecord:
