@@ -12,6 +12,7 @@ from job_service.domain.charge import Price, PriceBook, Usage
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import (
     Delta,
+    Embedding,
     Finished,
     FinishReason,
     Started,
@@ -24,8 +25,9 @@ from job_service.domain.job import (
     RetryPolicy,
 )
 from job_service.domain.lifecycle import event_of
-from job_service.domain.specification import JobKind, JobSpecification, Message, Sampling
+from job_service.domain.specification import JobKind, JobSpecification, Message, Operation, Sampling
 from job_service.domain.targets import Model, Target, agree_terms
+from job_service.domain.vectors import packed
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
@@ -73,11 +75,17 @@ LOCAL = Target(
 YOTTA = Target("yotta", paid=True, models=(Model("big", 8192, 200, 50, 10),))
 HELLO = JobSpecification("generation_v2", "smol", (Message("user", "Hello!"),))
 CHAT = replace(HELLO, type="chat_completion")
+CONTINUE = JobSpecification("completion", "smol", (), inputs=("Once upon",))
+EMBED = JobSpecification("embedding", "smol", (), inputs=("one", "two words"))
+# LOCAL, able to do everything.
+SKILLED = replace(LOCAL, models=(replace(LOCAL.models[0], operations=frozenset(Operation)),))
+VECTORS = (Embedding(0, packed([0.5, -1.0])), Embedding(1, packed([2.0, 0.25])))
 SCOPES = (BudgetScope("project", "p1", "u1", default_cap=True),)
 TERMS = agree_terms(HELLO, (LOCAL,), BOOK)
 DECISION = RouteDecision("local", "smol", "complexity_below_threshold")
 STARTED = Started("local", "smol", "w1")
 USAGE = Usage(30, 3)
+EMBEDDED = (DECISION, STARTED, *VECTORS, Finished(FinishReason.STOP, Usage(9, 0)))
 ANSWER = (
     DECISION,
     STARTED,

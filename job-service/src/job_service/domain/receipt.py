@@ -12,9 +12,9 @@ from job_service.domain.decision import RouteDecision
 from job_service.domain.digests import output_digest, prompt_digest
 from job_service.domain.job import Job
 from job_service.domain.result_statement import NO_RESULT, ReadResult
+from job_service.domain.statement_forms import RECEIPT_TYPE
 from service_kit.signatures import canonical_json
 
-RECEIPT_TYPE: Final = "weir.receipt.v1"
 SIGNER: Final = "job-service"
 """Whose the keys are that sign receipts."""
 MAX_RESPONSE_ID_CHARACTERS: Final = 255

@@ -9,10 +9,14 @@ from typing import Any, Final
 from job_service.domain.digests import output_digest, prompt_digest
 from job_service.domain.execution import Progress, SignedResult
 from job_service.domain.job import Job
+from job_service.domain.statement_forms import (
+    RESULT_TYPE,
+    MalformedStatement,
+    check_result_form,
+)
 from job_service.domain.strict_json import MalformedJson, strict_json
 from service_kit.signatures import canonical_json, is_signed, key_id_of
 
-RESULT_TYPE: Final = "weir.result.v1"
 MAX_STATEMENT_BYTES: Final = 16 * 1024
 
 
@@ -69,6 +73,10 @@ def _accepted(signed: SignedResult, seen: Mapping[str, object]) -> Mapping[str, 
     if not is_signed(signed.statement, signed.signature, signed.public_key):
         raise _Refused("The signature does not fit the statement.")
     statement = _parsed(signed.statement)
+    try:
+        check_result_form(statement)
+    except MalformedStatement as error:
+        raise _Refused(str(error)) from error
     different = [name for name, value in seen.items() if not is_same(statement.get(name), value)]
     if different:
         raise _Refused(f"Not what was seen here: {', '.join(different)}.")

@@ -72,12 +72,13 @@ class StoreChange:
             log.error("settlement.exists", job_id=job.id, hold_id=job.hold_id)
 
     async def _receipt(self, work: UnitOfWork, job: Job, progress: Progress | None) -> Receipt:
+        # Ours first: no worker may come to own it.
+        key = ReceiptKey(self.signer.key_id, self.signer.public_key, SIGNER)
+        await work.receipts.keep_key(key)
         result = await self._result(work, job, progress)
         finished = progress.finished if progress else None
         response_id = finished.provider_response_id if finished else ""
         statement = statement_of(job, result, response_id)
-        key = ReceiptKey(self.signer.key_id, self.signer.public_key, SIGNER)
-        await work.receipts.keep_key(key)
         return Receipt(job.id, statement, key.key_id, self.signer.sign(statement))
 
     async def _result(self, work: UnitOfWork, job: Job, progress: Progress | None) -> ReadResult:
