@@ -33,6 +33,9 @@ _OPTIONS: Final = (
     # Clients of ours ping every 20 s, also between calls.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Calls that run go on, new ones go over a new connection: only when one ends does a client
+    # look its server's name up again, and so learns of replicas that were added.
+    ("grpc.max_connection_age_ms", 300_000),
 )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,8 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -101,6 +103,21 @@ class ReadinessChecks:
         return CheckResult(ok, message, age)
 
 
+class _CheckGauge(Collector):
+    """Shows the checks among the metrics, as they are when somebody looks."""
+
+    def __init__(self, checks: ReadinessChecks) -> None:
+        self._checks = checks
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        gauge = GaugeMetricFamily(
+            "readiness_check", "1 while this readiness check succeeds.", labels=["check"]
+        )
+        for name, result in self._checks.results().items():
+            gauge.add_metric([name], int(result.ok))
+        yield gauge
+
+
 @asynccontextmanager
 async def serving_side_http(
     address: str, *, service: str, checks: ReadinessChecks, registry: CollectorRegistry
@@ -108,14 +125,19 @@ async def serving_side_http(
     """Serve `/health/live`, `/health/ready` and `/metrics`; give the port that was bound.
 
     Readiness is 200 or 503, and in both cases JSON with every check, its
-    message and the age of its result.
+    message and the age of its result. The checks are among the metrics too.
     """
     app = side_app(service, checks, registry)
-    async with serving_http(app, address) as port, running(watching(checks)):
-        try:
-            yield port
-        finally:
-            checks.drain()
+    gauge = _CheckGauge(checks)
+    registry.register(gauge)
+    try:
+        async with serving_http(app, address) as port, running(watching(checks)):
+            try:
+                yield port
+            finally:
+                checks.drain()
+    finally:
+        registry.unregister(gauge)
 
 
 def watching(checks: ReadinessChecks) -> PeriodicLoop:

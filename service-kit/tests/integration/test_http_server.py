@@ -138,6 +138,18 @@ async def test_metrics_are_shown(client):
     assert response.headers["content-type"].startswith("text/plain")
 
 
+async def test_checks_are_among_the_metrics(client, check):
+    """Which part of a service is not well can be seen over time."""
+    await readiness(client, 200)
+    well = (await client.get("/metrics")).text
+    check.mode = "away"
+    await readiness(client, 503)
+    away = (await client.get("/metrics")).text
+
+    assert 'readiness_check{check="database"} 1.0' in well
+    assert 'readiness_check{check="database"} 0.0' in away
+
+
 async def test_answers_are_not_delayed(client):
     """A request on a connection in use takes a moment, not the 40 ms of Nagle's algorithm."""
     await client.get("/health/live")
