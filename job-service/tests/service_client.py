@@ -43,8 +43,9 @@ class Client:
         return response.job
 
     def start(self, prompt, **changes):
+        values = {"specification": specification("chat_completion", prompt), **changes}
         return self.stub.RunJob(
-            pb.RunJobRequest(specification=specification("chat_completion", prompt), **changes),
+            pb.RunJobRequest(**values),
             metadata=self.metadata,
             timeout=30,
         )
@@ -63,6 +64,18 @@ class Client:
     async def list(self, **changes):
         with rpc_errors():
             return await self.stub.ListJobs(pb.ListJobsRequest(**changes), metadata=self.metadata)
+
+    async def receipt(self, job_id):
+        with rpc_errors():
+            response = await self.stub.GetReceipt(
+                pb.GetReceiptRequest(job_id=job_id), metadata=self.metadata
+            )
+        return response.receipt
+
+    async def receipt_keys(self):
+        """Ask as anybody may: without a token."""
+        with rpc_errors():
+            return (await self.stub.ListReceiptKeys(pb.ListReceiptKeysRequest())).keys
 
     async def watch(self, project_id, job_id, after):
         """Follow a job's events, as the use case `WatchJob` gives them."""

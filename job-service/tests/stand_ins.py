@@ -1,6 +1,8 @@
 """Real gRPC servers with mutual TLS that stand in for auth-service, cost-service and the router."""
 
 import asyncio
+import hashlib
+import struct
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,9 +20,13 @@ from weir.router.v1 import execution_service_pb2 as execution_pb
 from weir.router.v1 import execution_service_pb2_grpc as execution_grpc
 from weir.router.v1 import router_service_pb2 as router_pb
 from weir.router.v1 import router_service_pb2_grpc as router_grpc
+from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 from service_kit.errors import ErrorCode, ServiceError
+from service_kit.signatures import SigningKey, canonical_json
 from service_kit.testing.rpc import serving_loopback
+
+MODEL_DIGEST = "ab" * 32
 
 
 def refusal(reason, code):
@@ -127,6 +133,36 @@ class Cost(ledger_grpc.LedgerServiceServicer, price_grpc.PriceServiceServicer):
         return price_pb.GetPriceSnapshotResponse(price_snapshot=snapshot)
 
 
+def signed_result(start, key, output, usage):
+    """Return what worker w1 says about an answer, whose bytes are given."""
+    operation = ("chat", "chat", "completion", "embedding")[start.query.operation]
+    messages = [{"role": each.role, "content": each.content} for each in start.messages]
+    asked = {"messages": messages} if operation == "chat" else {"inputs": list(start.inputs)}
+    statement = canonical_json(
+        {
+            "type": "weir.result.v1",
+            "job_id": start.job_id,
+            "attempt": start.attempt,
+            "worker_id": "w1",
+            "operation": operation,
+            "model": "smol",
+            "model_digest": MODEL_DIGEST,
+            "prompt_digest": hashlib.sha256(canonical_json(asked)).hexdigest(),
+            "output_digest": hashlib.sha256(output).hexdigest(),
+            **usage,
+            "finish_reason": "stop",
+            "started_at": "2026-09-01T00:00:00Z",
+            "finished_at": "2026-09-01T00:00:01Z",
+        }
+    )
+    return {
+        "statement": statement,
+        "key_id": key.key_id,
+        "signature": key.sign(statement),
+        "public_key": key.public_key,
+    }
+
+
 class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceServicer):
     """Answers every prompt with its own words; some prompts are special.
 
@@ -139,6 +175,7 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
         self.stopped = Counter()
         self.executions = []
         self.gone = []
+        self.worker_key = SigningKey.generate()
 
     async def ListTargets(self, request, context):
         model = router_pb.Model(
@@ -147,6 +184,7 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
             default_max_tokens=100,
             template_overhead_tokens=30,
             message_overhead_tokens=5,
+            operations=worker_pb.Operation.values()[1:],
         )
         target = router_pb.Target(target="local", available=True, models=[model])
         return router_pb.ListTargetsResponse(targets=[target])
@@ -174,7 +212,24 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
         if prompt == "paid":
             yield response(dispatching={"target": "local", "client_task_id": "c1"})
             self.gone.append((await anext(requests)).go.client_task_id)
-        yield response(started={"target": "local", "model": "smol", "worker_id": "w1"})
+        yield response(
+            started={
+                "target": "local",
+                "model": "smol",
+                "worker_id": "w1",
+                "model_digest": MODEL_DIGEST,
+            }
+        )
+        if start.query.operation == worker_pb.OPERATION_EMBEDDING:
+            # The vector of a text: how long it is, and a half.
+            vectors = [[len(text), 0.5] for text in start.inputs]
+            for index, vector in enumerate(vectors):
+                yield response(embedding={"index": index, "values": vector})
+            output = b"".join(struct.pack("<2f", *vector) for vector in vectors)
+            usage = {"tokens_input": 5, "tokens_output": 0}
+            signed = signed_result(start, self.worker_key, output, usage)
+            yield response(finished={"finish_reason": 1, "usage": usage, "signed_result": signed})
+            return
         words = prompt.split()
         for word in words:
             yield response(delta={"text": word, "tokens": 1})
@@ -188,7 +243,8 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
             yield response(delta={"text": ".", "tokens": 1})
             await asyncio.sleep(0.01)
         usage = {"tokens_input": 20, "tokens_output": len(words)}
-        yield response(finished={"finish_reason": 1, "usage": usage})
+        signed = signed_result(start, self.worker_key, "".join(words).encode(), usage)
+        yield response(finished={"finish_reason": 1, "usage": usage, "signed_result": signed})
 
 
 @dataclass

@@ -4,15 +4,34 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from job_fakes import ANSWER, DECISION, LEASE_SECONDS, SIGNER, FakeMetrics, a_job, admitted
+from job_fakes import (
+    ANSWER,
+    BOOK,
+    DECISION,
+    EMBED,
+    EMBEDDED,
+    LEASE_SECONDS,
+    SIGNER,
+    SKILLED,
+    VECTORS,
+    FakeMetrics,
+    a_job,
+    admitted,
+)
+from sqlalchemy import text
+from sqlalchemy.event import listen
+from sqlalchemy.exc import DBAPIError
 
 from job_service.domain.execution import Delta, Dispatching, Progress, Started
 from job_service.domain.job import JobState
+from job_service.domain.receipt import Receipt, ReceiptKey, statement_of
 from job_service.domain.settlement import settlement_of
 from job_service.domain.specification import JobKind, JobSpecification, Message, Residency, Sampling
+from job_service.domain.targets import agree_terms
 from job_service.usecases.ports import IdempotencyKey, JobPosition, Reservation
 from job_service.usecases.store_change import StoreChange
 from service_kit.ids import new_id
+from service_kit.signatures import is_signed
 
 store_change = StoreChange(SIGNER, FakeMetrics())
 
@@ -347,6 +366,118 @@ class TestIdempotency:
             await crash()
         async with store() as work:
             assert await work.idempotency.find(self.KEY) is None
+
+
+class TestEmbeddings:
+    async def test_are_kept_apart_from_their_job(self, store):
+        """They may be large: only who asks for them gets them."""
+        terms = agree_terms(EMBED, (SKILLED,), BOOK)
+        job = a_job(JobKind.INTERACTIVE, specification=EMBED, terms=terms)
+        job = await admitted(store, job)
+        await save(store, job, job.completed(progress_of(*EMBEDDED)))
+        async with store() as work:
+            assert await work.jobs.find_embeddings(job.id) == b"".join(v.vector for v in VECTORS)
+            assert await work.jobs.find_embeddings("none") is None
+            found = await work.jobs.find("p1", job.id)
+            (listed,) = await work.jobs.list_page("p1", None, 10, None)
+        assert (found.result_embeddings, listed.result_embeddings) == (None, None)
+        assert found.specification.makes_vectors
+
+
+class TestReceipts:
+    async def ended(self, store):
+        job = await admitted(store, a_job())
+        async with store() as work:
+            return await store_change(work, job, job.cancellation_requested())
+
+    async def test_comes_with_the_final_state(self, store):
+        """The bytes that were signed are the bytes that come back."""
+        job = await self.ended(store)
+        async with store() as work:
+            receipt = await work.receipts.find(job.id)
+            assert await work.receipts.find("none") is None
+        assert receipt.statement == statement_of(job)
+        assert is_signed(receipt.statement, receipt.signature, SIGNER.public_key)
+        assert (receipt.job_id, receipt.key_ids) == (job.id, (SIGNER.key_id,))
+
+    async def test_goes_with_a_final_state_that_is_rolled_back(self, store):
+        job = await admitted(store, a_job())
+
+        async def roll_back():
+            async with store() as work:
+                await store_change(work, job, job.cancellation_requested())
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            await roll_back()
+        async with store() as work:
+            assert await work.receipts.find(job.id) is None
+            assert await work.receipts.list_keys() == []
+        await self.ended(store)
+        async with store() as work:
+            assert len(await work.receipts.list_keys()) == 1
+
+    async def test_change_that_lost_the_race_leaves_none(self, store):
+        job = await added(store)
+        async with store() as work:
+            stale = replace(job, admission=2)
+            assert await store_change(work, stale, stale.cancellation_requested()) is None
+            assert await work.receipts.find(job.id) is None
+
+    async def test_first_one_stays(self, store):
+        """A receipt is never replaced, and another settlement is no reason to fail."""
+        job = await self.ended(store)
+        other = Receipt(job.id, b'{"result":null}', "k", b"s")
+        async with store() as work:
+            assert not await work.settlements.add(settlement_of(job), other)
+            assert (await work.receipts.find(job.id)).key_id == SIGNER.key_id
+
+    async def test_key_belongs_to_whoever_was_first(self, store):
+        mine, others = (ReceiptKey("k", b"x" * 32, owner) for owner in ("w1", "w2"))
+        for key, owner in ((mine, "w1"), (others, "w1"), (mine, "w1")):
+            async with store() as work:
+                assert await work.receipts.keep_key(key) == owner
+        async with store() as work:
+            (kept,) = await work.receipts.list_keys()
+        assert (kept.key_id, kept.public_key, kept.owner) == ("k", b"x" * 32, "w1")
+        assert kept.created_at is not None
+
+    async def test_racing_owners_of_a_key_agree(self, store):
+        async def keep(owner):
+            async with store() as work:
+                return await work.receipts.keep_key(ReceiptKey("k", b"x" * 32, owner))
+
+        assert len(set(await asyncio.gather(*(keep(f"w{n}") for n in range(5))))) == 1
+
+    async def test_keys_newest_first(self, store):
+        for name in ("a", "b", "c"):
+            async with store() as work:
+                await work.receipts.keep_key(ReceiptKey(name, b"", ""))
+        async with store() as work:
+            assert [key.key_id for key in await work.receipts.list_keys()] == ["c", "b", "a"]
+            assert [key.key_id for key in await work.receipts.find_keys(("a", "x"))] == ["a"]
+
+    @pytest.mark.parametrize("change", ["UPDATE {} SET key_id = 'x'", "DELETE FROM {}"])
+    @pytest.mark.parametrize("table", ["receipts", "receipt_keys"])
+    async def test_rows_are_only_added(self, postgres_store, table, change):
+        """Whoever takes over the service's login can't rewrite what was vouched for."""
+        await self.ended(postgres_store)
+        with pytest.raises(DBAPIError, match="only grows"):
+            async with postgres_store.engine.begin() as connection:
+                await connection.execute(text(change.format(table)))
+
+    async def test_costs_no_round_trip_of_its_own(self, postgres_store):
+        """It travels with the settlement, and a key that is known is not asked for again."""
+        await self.ended(postgres_store)
+        statements = []
+        listen(
+            postgres_store.engine.sync_engine,
+            "before_cursor_execute",
+            lambda *details: statements.append(details[2]),
+        )
+        await self.ended(postgres_store)
+        (only,) = [each for each in statements if "receipt" in each]
+        assert "INSERT INTO settlements" in only
 
 
 class TestOutbox:

@@ -1,6 +1,7 @@
 """The whole service in this process: real Postgres, Valkey and gRPC around it."""
 
 import asyncio
+import json
 
 import pytest
 from job_fakes import until
@@ -8,8 +9,15 @@ from service_client import Client, client_of, specification
 from weir.job.v1 import job_service_pb2 as pb
 
 from job_service.bootstrap import job_service
+from job_service.domain.receipt_check import verify_receipt
+from job_service.domain.receipt_document import key_ring
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.grpc_errors import rpc_errors
+from service_kit.signatures import canonical_json, jwk_of
+
+
+def continuing(text):
+    return pb.JobSpecification(type="completion", model="smol", inputs=[text])
 
 
 def hold_of(job):
@@ -91,6 +99,70 @@ class TestInteractive:
                 "BUDGET_EXCEEDED",
                 ErrorCode.RESOURCE_EXHAUSTED,
             )
+
+
+class TestOperations:
+    async def test_completion_has_no_messages(self, service, others):
+        async with service() as client:
+            events = await client.run("", specification=continuing("once upon"))
+            assert events[-1].finished.job.result_text == "onceupon"
+            start = others.router.executions[-1]
+            assert (list(start.inputs), list(start.messages)) == (["once upon"], [])
+
+    async def test_vectors_stream_and_come_again(self, service, others):
+        """The same key gives the same vectors, and nothing runs twice."""
+        asked = pb.JobSpecification(type="embedding", model="smol", inputs=["one", "three"])
+        async with service() as client:
+            runs = [await client.run("", specification=asked, request_id="k") for _ in range(2)]
+            for events in runs:
+                vectors = [e.embedding for e in events if e.WhichOneof("event") == "embedding"]
+                assert [(each.index, list(each.values)) for each in vectors] == [
+                    (0, [3.0, 0.5]),
+                    (1, [5.0, 0.5]),
+                ]
+            job = runs[0][-1].finished.job
+            assert (job.actual_cost_nanousd, job.estimated_cost_nanousd) == (5 * 10**6, 16 * 10**6)
+            assert sum(bool(each.inputs) for each in others.router.executions) == 1
+            receipt = await client.receipt(job.job_id)
+            assert json.loads(receipt.statement)["result_problem"] is None
+            assert len(receipt.keys) == 2
+
+
+class TestReceipts:
+    async def test_is_signed_twice_and_can_be_verified(self, service, others):
+        """What is stored, byte for byte, is what was signed."""
+        async with service() as client:
+            job = (await client.run("one two three"))[-1].finished.job
+            receipt = await client.receipt(job.job_id)
+            statement = json.loads(receipt.statement)
+            ring = key_ring([{**jwk_of(k.public_key), "owner": k.owner} for k in receipt.keys])
+            document = {
+                "statement": statement,
+                "key_id": receipt.key_id,
+                "signature": receipt.signature.hex(),
+            }
+            assert verify_receipt(document, ring).worker.owner == "gpu-worker/w1"
+            assert canonical_json(statement) == receipt.statement
+            assert statement["charge_nanousd"] == job.actual_cost_nanousd
+            keys = await client.receipt_keys()
+            assert {key.key_id for key in keys} == {receipt.key_id, others.router.worker_key.key_id}
+            assert all(key.created_at.seconds for key in keys)
+
+    async def test_unfinished_or_foreign_job_has_none(self, service, issuer, others):
+        async with service() as client:
+            created = await client.create("full")
+            with pytest.raises(ServiceError) as caught:
+                await client.receipt(created.job_id)
+            assert (caught.value.code, caught.value.reason) == (
+                ErrorCode.FAILED_PRECONDITION,
+                "JOB_NOT_FINISHED",
+            )
+            with pytest.raises(ServiceError) as caught:
+                await Client(client.stub, issuer, "user-2").receipt(created.job_id)
+            assert caught.value.reason == "JOB_NOT_FOUND"
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                await client.stub.GetReceipt(pb.GetReceiptRequest(job_id=created.job_id))
+            assert caught.value.code is ErrorCode.UNAUTHENTICATED
 
 
 class TestQueued:
