@@ -62,7 +62,7 @@ test: $(INSTALLED) ## everything below: lint, types, protos-check and all tests
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## the tests that need no server
-	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/unit deploy/local/tests/unit)
+	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/unit deploy/local/tests/unit) tests/load
 
 .PHONY: test-integration
 test-integration: $(INSTALLED) ## each service with a real Postgres and Valkey
@@ -79,6 +79,10 @@ test-e2e: $(INSTALLED) ## the whole system, as processes
 .PHONY: test-chaos-small
 test-chaos-small: $(INSTALLED) ## 1,000 jobs while processes are killed (CHAOS_JOBS, CHAOS_KILLS, CHAOS_SEED)
 	@$(VENV_PYTHON) -m pytest -q tests/chaos
+
+.PHONY: bench
+bench: $(INSTALLED) ## latency and throughput, beside a bare FastAPI of the same run (OPTIONS=--help)
+	@$(VENV_PYTHON) tests/load/bench.py $(OPTIONS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom
@@ -117,3 +121,15 @@ protos-image: $(INSTALLED) ## at a release: what later contracts must not break
 .PHONY: lock
 lock: $(INSTALLED) ## find the newest versions that fit and write requirements/*.txt
 	@sh deploy/local/lock.sh $(PROJECTS)
+
+# --- containers -----------------------------------------------------------------------------------
+
+# One after the other: all but the first find the libraries built.
+.PHONY: images
+images: ## build the images that docker-compose.yml runs (docs/compose.md)
+	@for service in setup auth-service cost-service compute-router job-service gateway gpu-worker-cpu; do \
+		echo "$$service"; docker compose --profile cpu build --quiet "$$service" || exit 1; done
+
+.PHONY: compose-check
+compose-check: $(INSTALLED) ## build the images, bring the stack up in Docker, use and disturb it, end it
+	@PYTHONPATH=deploy/compose $(VENV_PYTHON) -m compose_check
