@@ -1,0 +1,1 @@
+"""What `docker-compose.yml` runs once before the services: secrets, then databases."""
