@@ -14,7 +14,7 @@ from job_service.domain.receipt_document import (
     key_ring,
     signed_from,
 )
-from job_service.domain.result_statement import is_same, worker_owner
+from job_service.domain.result_statement import worker_owner
 from job_service.domain.specification import operation_of
 from job_service.domain.statement_forms import (
     MalformedStatement,
@@ -114,7 +114,7 @@ def _owner_problems(
 
 
 def _differences(receipt: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    different = [name for name in _SHARED if not is_same(receipt[name], result[name])]
+    different = [name for name in _SHARED if receipt[name] != result[name]]
     if result["operation"] != operation_of(receipt["job_type"]):
         different.append("operation")
     if not different:

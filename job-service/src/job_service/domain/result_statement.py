@@ -58,11 +58,6 @@ def worker_owner(worker_id: str) -> str:
     return f"gpu-worker/{worker_id}"
 
 
-def is_same(one: object, other: object) -> bool:
-    """Compare values of JSON, for which 1 and true are not the same."""
-    return type(one) is type(other) and one == other
-
-
 class _Refused(Exception):
     pass
 
@@ -77,7 +72,7 @@ def _accepted(signed: SignedResult, seen: Mapping[str, object]) -> Mapping[str, 
         check_result_form(statement)
     except MalformedStatement as error:
         raise _Refused(str(error)) from error
-    different = [name for name, value in seen.items() if not is_same(statement.get(name), value)]
+    different = [name for name, value in seen.items() if statement[name] != value]
     if different:
         raise _Refused(f"Not what was seen here: {', '.join(different)}.")
     return statement

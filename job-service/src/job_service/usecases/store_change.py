@@ -83,8 +83,6 @@ class StoreChange:
 
     async def _result(self, work: UnitOfWork, job: Job, progress: Progress | None) -> ReadResult:
         """Return what the worker vouches for, its key kept; or why it is left out."""
-        if job.state is not JobState.COMPLETED:
-            return ReadResult()
         result = read_result(job, progress)
         if result.signed is not None and result.statement is not None:
             owner = worker_owner(result.statement["worker_id"])
