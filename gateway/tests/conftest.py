@@ -66,6 +66,10 @@ class Served:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def socket_url(self):
+        return f"ws://127.0.0.1:{self.port}"
+
     def client(self, **options):
         return httpx.AsyncClient(base_url=self.url, timeout=20, verify=NO_TLS, **options)
 

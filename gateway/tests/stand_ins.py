@@ -23,6 +23,7 @@ from weir.worker.v1 import inference_service_pb2
 
 from gateway.domain.credentials import checksum
 from service_kit.errors import ErrorCode, ServiceError
+from service_kit.signatures import SigningKey, canonical_json
 from service_kit.testing.tokens import TestIssuer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -83,7 +84,7 @@ class Script:
     """What the stand-ins answer, by the name of the RPC, and what they were asked.
 
     An answer is a response, an error to raise, or a function of (request, context) that
-    returns one; for `RunJob` it is an async generator function.
+    returns one; for `RunJob` and `WatchJob` it is an async generator function.
     """
 
     issuer: TestIssuer
@@ -241,6 +242,9 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             jobs=[a_job(result_text="")], next_page_token="next"
         ),
         "RunJob": answering("Hello", " world"),
+        "WatchJob": telling(*a_story()),
+        "GetReceipt": job_service_pb2.GetReceiptResponse(receipt=a_receipt()),
+        "ListReceiptKeys": job_service_pb2.ListReceiptKeysResponse(keys=[a_receipt_key()]),
         "ExplainRoute": router_service_pb2.ExplainRouteResponse(decision=a_decision()),
         "ListTargets": router_service_pb2.ListTargetsResponse(
             targets=[
@@ -433,6 +437,102 @@ def embedding(*vectors):
     return run
 
 
+class Told:
+    """The events of `WatchJob`."""
+
+    @staticmethod
+    def lifecycle(seq, kind, **details):
+        return job_service_pb2.WatchJobResponse(
+            cursor=f"{seq}.0-0",
+            lifecycle=job_service_pb2.WatchJobResponse.Lifecycle(
+                seq=seq, type=kind, details=details, occurred_at=stamp()
+            ),
+        )
+
+    @staticmethod
+    def delta(number, text, attempt=1):
+        return job_service_pb2.WatchJobResponse(
+            cursor=f"2.{attempt}-{number}",
+            delta=job_service_pb2.WatchJobResponse.Delta(attempt=attempt, number=number, text=text),
+        )
+
+    @staticmethod
+    def gap(first, last):
+        return job_service_pb2.WatchJobResponse(
+            gap=job_service_pb2.WatchJobResponse.Gap(
+                attempt=1, first_missing=first, last_missing=last
+            )
+        )
+
+    @staticmethod
+    def snapshot(number, text):
+        return job_service_pb2.WatchJobResponse(
+            cursor=f"2.1-{number}",
+            snapshot=job_service_pb2.WatchJobResponse.Snapshot(attempt=1, number=number, text=text),
+        )
+
+    @staticmethod
+    def ended(**changes):
+        return job_service_pb2.WatchJobResponse(
+            cursor="3.1-9", ended=job_service_pb2.WatchJobResponse.Ended(job=a_job(**changes))
+        )
+
+
+def a_story():
+    """Return one event of each kind, in an order that can happen."""
+    return [
+        Told.lifecycle(1, "created"),
+        Told.lifecycle(2, "running", worker="w1"),
+        Told.delta(1, "Hel"),
+        Told.gap(2, 3),
+        Told.snapshot(4, "Hello wor"),
+        Told.delta(5, "ld\n\n\u2028"),
+        Told.ended(),
+    ]
+
+
+def telling(*events):
+    """Return a `WatchJob` that tells these events."""
+
+    async def watch(request, context):
+        for event in events:
+            yield event
+
+    return watch
+
+
+SIGNING_KEY = SigningKey.generate()
+
+
+def a_receipt_key(owner="job-service"):
+    return job_service_pb2.ReceiptKey(
+        key_id=SIGNING_KEY.key_id,
+        public_key=SIGNING_KEY.public_key,
+        owner=owner,
+        created_at=stamp(),
+    )
+
+
+def a_receipt(**changes):
+    statement = canonical_json(
+        {
+            "type": "weir.receipt.v1",
+            "job_id": JOB_ID,
+            "model": "größer",
+            "charge_nanousd": 2**60,
+            "output_digest": None,
+            "result": {"statement": {"tokens_output": 4}},
+            **changes,
+        }
+    )
+    return job_service_pb2.Receipt(
+        statement=statement,
+        key_id=SIGNING_KEY.key_id,
+        signature=SIGNING_KEY.sign(statement),
+        keys=[a_receipt_key()],
+    )
+
+
 SERVICES = {
     "auth-service": [
         (auth_service_pb2, auth_service_pb2_grpc, "AuthService"),
@@ -450,4 +550,5 @@ WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Login",
     "/weir.auth.v1.AuthService/RefreshTokens",
     "/weir.auth.v1.AccessService/ExchangeApiKey",
+    "/weir.job.v1.JobService/ListReceiptKeys",
 ]

@@ -20,8 +20,10 @@ from gateway.adapters.redis_rates import RedisRates
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.edge import Edge
+from gateway.entrypoints.event_streams import EventStreams
 from gateway.entrypoints.http_app import create_app
 from gateway.entrypoints.http_protocol import guarded_protocol
+from gateway.entrypoints.socket_protocol import socket_options
 from gateway.settings import Settings
 from gateway.usecases.authenticate import Authenticate
 from gateway.usecases.create_project import CreateProject
@@ -130,6 +132,9 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             dependencies=dependencies,
             completion_seconds=settings.completion_seconds,
             keep_alive_seconds=settings.keep_alive_seconds,
+            event_streams=EventStreams(settings.events_per_caller, registry),
+            socket_origins=frozenset(settings.cors_origins),
+            clock=clock,
         )
         await stack.enter_async_context(
             running(
@@ -154,13 +159,15 @@ async def _serve(
             f"{settings.api_host}:{settings.api_port}",
             drain_seconds=settings.drain_seconds,
             http=guarded_protocol(settings.header_seconds, settings.slow_reader_seconds),
-            ws="none",
             lifespan="off",
             # X-Forwarded-For is read by `client_address`, which trusts no client.
             proxy_headers=False,
             timeout_keep_alive=settings.idle_seconds,
+            **socket_options(settings.keep_alive_seconds, settings.slow_reader_seconds),
         )
     )
+    # Their readers come back elsewhere; the server would wait for streams that have no end.
+    stack.callback(edge.event_streams.drain)
     # It is left first, so readiness fails before the API stops taking requests.
     side_port = await stack.enter_async_context(
         serving_side_http(

@@ -47,9 +47,12 @@ class Settings(ServiceSettings):
     auth_issuer: str = "weir"
     """The `iss` of tokens to accept."""
     completion_seconds: Annotated[float, Field(gt=0, le=3600)] = 600.0
-    """How long one chat completion may take, from request to end."""
+    """How long one answer under /v1 may take, from request to end."""
     keep_alive_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
-    """How long a stream may be silent before a comment says that it lives."""
+    """How long a stream may be silent before a comment, or a ping, says that it lives."""
+
+    events_per_caller: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Event streams (SSE and WebSocket) that one caller may have open in this process."""
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=3 * 1024 * 1024)] = 1024 * 1024
     """The largest request body; larger ones get 413 before they are read."""
@@ -70,7 +73,7 @@ class Settings(ServiceSettings):
     """Addresses or networks of proxies whose X-Forwarded-For is believed; none by default."""
 
     cors_origins: CommaSeparated = ()
-    """Origins that browsers may call from, such as https://console.example.org; `*` for any."""
+    """Origins whose pages may call, such as https://console.example.org; `*` for any."""
     cors_methods: CommaSeparated = ("GET", "POST", "PUT", "DELETE")
     """Methods that browsers may use from those origins."""
     cors_credentials: bool = False

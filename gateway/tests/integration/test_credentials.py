@@ -25,10 +25,14 @@ PROTECTED = [
     ("GET", "/api/v1/jobs"),
     ("POST", "/api/v1/jobs"),
     ("GET", f"/api/v1/jobs/{PROJECT_ID}"),
+    ("GET", f"/api/v1/jobs/{PROJECT_ID}/events"),
+    ("GET", f"/api/v1/jobs/{PROJECT_ID}/receipt"),
     ("POST", "/api/v1/route"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/auto"),
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/embeddings"),
 ]
 
 
@@ -62,6 +66,7 @@ async def test_every_route_is_open_on_purpose(http):
         "/health/live",
         "/health/ready",
         "/metrics",
+        "/.well-known/weir-receipt-keys.json",
         "/api/v1/auth/register",
         "/api/v1/auth/login",
         "/api/v1/auth/refresh",

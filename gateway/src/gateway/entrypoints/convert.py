@@ -24,15 +24,12 @@ from gateway.entrypoints.schemas.auth import (
     TokensView,
     UserView,
 )
-from gateway.entrypoints.schemas.chat import ChatCompletionBody
-from gateway.entrypoints.schemas.completions import CompletionBody
 from gateway.entrypoints.schemas.costs import (
     BudgetView,
     DayCostView,
     JobCostView,
     ProjectCostsView,
 )
-from gateway.entrypoints.schemas.embeddings import EmbeddingsBody
 from gateway.entrypoints.schemas.jobs import CreateJobBody, JobStateName, JobView
 from gateway.entrypoints.schemas.models import OperationName
 from gateway.entrypoints.schemas.projects import ProjectView, ProjectWithBudgetView
@@ -42,7 +39,6 @@ from gateway.entrypoints.schemas.routing import (
     DecisionView,
     RouteBody,
 )
-from gateway.entrypoints.schemas.sampling import SamplingBody
 
 ROLES: Final = {
     auth_pb.USER_ROLE_GUEST: "guest",
@@ -102,14 +98,6 @@ OPERATIONS: Final[dict[worker_pb.Operation.ValueType, OperationName]] = {
 _RESIDENCIES: Final = {
     "any": router_pb.RESIDENCY_ANY,
     "local_only": router_pb.RESIDENCY_LOCAL_ONLY,
-}
-
-# `developer` is what newer clients call `system`.
-_CHAT_ROLES: Final = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
 }
 
 
@@ -326,69 +314,6 @@ def create_job_request(
     if body.max_retries is not None:
         request.max_retries = body.max_retries
     return request
-
-
-def run_chat_request(
-    body: ChatCompletionBody, project_id: str, request_id: str
-) -> job_pb.RunJobRequest:
-    messages = [
-        worker_pb.ChatMessage(role=_CHAT_ROLES[message.role], content=message.content)
-        for message in body.messages
-    ]
-    return job_pb.RunJobRequest(
-        project_id=project_id,
-        request_id=request_id,
-        specification=job_pb.JobSpecification(
-            type="chat_completion",
-            model=body.model,
-            messages=messages,
-            sampling=_sampling(body),
-            residency=router_pb.RESIDENCY_ANY,
-        ),
-    )
-
-
-def run_completion_request(
-    body: CompletionBody, project_id: str, request_id: str
-) -> job_pb.RunJobRequest:
-    return job_pb.RunJobRequest(
-        project_id=project_id,
-        request_id=request_id,
-        specification=job_pb.JobSpecification(
-            type="completion",
-            model=body.model,
-            inputs=[body.prompt],
-            sampling=_sampling(body),
-            residency=router_pb.RESIDENCY_ANY,
-        ),
-    )
-
-
-def run_embedding_request(
-    body: EmbeddingsBody, project_id: str, request_id: str
-) -> job_pb.RunJobRequest:
-    return job_pb.RunJobRequest(
-        project_id=project_id,
-        request_id=request_id,
-        specification=job_pb.JobSpecification(
-            type="embedding",
-            model=body.model,
-            inputs=body.input,
-            residency=router_pb.RESIDENCY_ANY,
-        ),
-    )
-
-
-def _sampling(body: SamplingBody) -> worker_pb.SamplingParameters:
-    return worker_pb.SamplingParameters(
-        max_tokens=body.token_limit,
-        temperature=body.temperature,
-        top_p=body.top_p,
-        seed=body.seed,
-        stop=body.stop_texts,
-        frequency_penalty=body.frequency_penalty,
-        presence_penalty=body.presence_penalty,
-    )
 
 
 def operations_of(model: router_pb.Model) -> list[OperationName]:

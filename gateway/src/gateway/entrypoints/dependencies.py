@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final, cast
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query
+from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from gateway.domain.credentials import read_credential
+from gateway.domain.credentials import Credential, read_credential
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.client_address import limiter_identity
 from gateway.entrypoints.edge import Edge
 from gateway.entrypoints.errors import rate_limited
 from gateway.entrypoints.middleware import CLIENT_ADDRESS, add_response_header
+from gateway.entrypoints.socket_credentials import offered_credentials
 from service_kit import request_context
 from service_kit.access import ProjectNotFound
 from service_kit.errors import InvalidArgument
@@ -35,22 +37,31 @@ SECURITY: Final = (
 )
 
 
-def get_edge(request: Request) -> Edge:
-    return cast(Edge, request.app.state.edge)
+def get_edge(connection: HTTPConnection) -> Edge:
+    return cast(Edge, connection.app.state.edge)
 
 
 EdgeParts = Annotated[Edge, Depends(get_edge)]
 
 
-async def current_caller(request: Request, edge: EdgeParts) -> Caller:
-    """Authenticate the request, count it, and make its caller known to everything below.
+def current_credential(connection: HTTPConnection) -> Credential:
+    """Return what the request shows. No other header says who the caller is."""
+    headers = connection.headers
+    return read_credential(
+        [*headers.getlist("authorization"), *offered_credentials(connection.scope)],
+        headers.getlist("x-api-key"),
+    )
 
-    Who the caller is comes from the credential alone; no other header matters.
-    """
-    headers = request.headers
-    credential = read_credential(headers.getlist("authorization"), headers.getlist("x-api-key"))
+
+CurrentCredential = Annotated[Credential, Depends(current_credential)]
+
+
+async def current_caller(
+    connection: HTTPConnection, edge: EdgeParts, credential: CurrentCredential
+) -> Caller:
+    """Authenticate the request, count it, and make its caller known to everything below."""
     caller = await edge.authenticate(credential)
-    await _count(request, edge, edge.caller_limit, caller.key_id or caller.user_id)
+    await _count(connection, edge, edge.caller_limit, caller.key_id or caller.user_id)
     request_context.current_caller.set(caller)
     return caller
 
@@ -58,16 +69,16 @@ async def current_caller(request: Request, edge: EdgeParts) -> Caller:
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
 
 
-async def limit_by_address(request: Request, edge: EdgeParts) -> None:
+async def limit_by_address(connection: HTTPConnection, edge: EdgeParts) -> None:
     """Count a request to a route that needs no credential."""
-    identity = limiter_identity(request.scope[CLIENT_ADDRESS])
-    await _count(request, edge, edge.address_limit, identity)
+    identity = limiter_identity(connection.scope[CLIENT_ADDRESS])
+    await _count(connection, edge, edge.address_limit, identity)
 
 
-async def _count(request: Request, edge: Edge, limit: RateLimit, identity: str) -> None:
+async def _count(connection: HTTPConnection, edge: Edge, limit: RateLimit, identity: str) -> None:
     verdict = await edge.limiter.hit(limit, identity)
-    add_response_header(request.scope, "ratelimit-policy", limit.policy)
-    add_response_header(request.scope, "ratelimit", verdict.header(limit))
+    add_response_header(connection.scope, "ratelimit-policy", limit.policy)
+    add_response_header(connection.scope, "ratelimit", verdict.header(limit))
     if not verdict.allowed:
         raise rate_limited(verdict.retry_seconds)
 

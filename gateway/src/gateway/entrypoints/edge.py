@@ -9,11 +9,13 @@ from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
+from gateway.entrypoints.event_streams import EventStreams
 from gateway.usecases.authenticate import Authenticate
 from gateway.usecases.create_project import CreateProject
 from gateway.usecases.find_in_projects import FindInProjects
 from gateway.usecases.ports import RateLimiter
 from service_kit.access import AccessChecks
+from service_kit.clock import Clock
 from service_kit.http_server import ReadinessChecks
 
 
@@ -22,7 +24,7 @@ class Edge:
     """What the app is made of.
 
     `readiness` says whether requests should come here; `dependencies` how the
-    services behind are doing.
+    services behind are doing. `socket_origins` are the pages that may open sockets.
     """
 
     auth: AuthClient
@@ -40,3 +42,6 @@ class Edge:
     dependencies: ReadinessChecks
     completion_seconds: float
     keep_alive_seconds: float
+    event_streams: EventStreams
+    socket_origins: frozenset[str]
+    clock: Clock

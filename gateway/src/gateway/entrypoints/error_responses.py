@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -175,6 +175,10 @@ def install(app: FastAPI) -> None:
             422, "VALIDATION_FAILED", "The request is not valid.", errors=complaints(error)
         )
 
+    async def render_invalid_socket(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, WebSocketRequestValidationError)
+        return await render_invalid(request, RequestValidationError(error.errors()))
+
     async def render_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         reason = {404: "ROUTE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(
@@ -187,4 +191,5 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(ServiceError, render)
     app.add_exception_handler(RequestValidationError, render_invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, render_invalid_socket)
     app.add_exception_handler(HTTPException, render_http)

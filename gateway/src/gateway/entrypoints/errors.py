@@ -74,3 +74,58 @@ def rate_limited(retry_seconds: int) -> EdgeError:
     )
     error.code = ErrorCode.RESOURCE_EXHAUSTED
     return error
+
+
+def too_many_event_streams(limit: int) -> EdgeError:
+    error = EdgeError(
+        429,
+        "TOO_MANY_EVENT_STREAMS",
+        f"At most {limit} event streams of one caller may be open at a time; close some.",
+    )
+    error.code = ErrorCode.RESOURCE_EXHAUSTED
+    return error
+
+
+def draining() -> EdgeError:
+    error = EdgeError(503, "DRAINING", "This gateway is about to stop; come back in a moment.")
+    error.code = ErrorCode.UNAVAILABLE
+    return error
+
+
+def events_ended_early() -> EdgeError:
+    error = EdgeError(503, "EVENTS_ENDED_EARLY", "The events ended before the job did; resume.")
+    error.code = ErrorCode.UNAVAILABLE
+    return error
+
+
+def cursor_invalid() -> EdgeError:
+    return EdgeError(400, "EVENT_CURSOR_INVALID", "This is not a cursor of this job's events.")
+
+
+def credential_in_url(parameter: str) -> EdgeError:
+    return EdgeError(
+        400,
+        "CREDENTIAL_IN_URL",
+        f"A credential does not belong into an address ({parameter}), which ends up in logs: "
+        "send it as a header, or as the subprotocol weir.bearer.<credential>.",
+    )
+
+
+def origin_not_allowed() -> EdgeError:
+    error = EdgeError(403, "ORIGIN_NOT_ALLOWED", "Pages of this origin may not connect.")
+    error.code = ErrorCode.PERMISSION_DENIED
+    return error
+
+
+def subprotocol_missing() -> EdgeError:
+    return EdgeError(
+        400,
+        "SUBPROTOCOL_MISSING",
+        "Offer the subprotocol weir.v1 beside weir.bearer.<credential>: it is the one chosen.",
+    )
+
+
+def socket_not_found() -> EdgeError:
+    error = EdgeError(404, "ROUTE_NOT_FOUND", "There is no socket here.")
+    error.code = ErrorCode.NOT_FOUND
+    return error

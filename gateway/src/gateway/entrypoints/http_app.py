@@ -20,13 +20,17 @@ from gateway.entrypoints.routes import (
     completions,
     costs,
     embeddings,
+    events,
     jobs,
     models,
     projects,
+    receipts,
     routing,
     status,
 )
 from gateway.entrypoints.schemas.errors import OpenAIErrorView, ProblemView
+from gateway.entrypoints.socket_metrics import SocketMetrics
+from gateway.entrypoints.socket_scope import SocketScope
 from gateway.settings import Settings
 from service_kit.metrics import HttpMetrics
 
@@ -35,6 +39,8 @@ _ROUTERS: Final = (
     projects.router,
     costs.router,
     jobs.router,
+    events.router,
+    receipts.router,
     routing.router,
     chat.router,
     completions.router,
@@ -110,6 +116,11 @@ def create_app(settings: Settings, edge: Edge, registry: CollectorRegistry) -> A
         metrics=HttpMetrics(registry),
         trusted_proxies=parse_networks(settings.trusted_proxies),
         production=settings.environment == "production",
+    )
+    app.add_middleware(
+        SocketScope,
+        metrics=SocketMetrics(registry),
+        trusted_proxies=parse_networks(settings.trusted_proxies),
     )
     return app
 

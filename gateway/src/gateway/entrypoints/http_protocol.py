@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 
-_TOO_LARGE: Final = (
+TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
@@ -29,6 +29,7 @@ def guarded_protocol(header_seconds: float, slow_reader_seconds: float) -> type[
         _reader_timer: asyncio.TimerHandle | None = None
         _in_head = True
         _head_bytes = 0
+        _is_socket = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -43,12 +44,21 @@ def guarded_protocol(header_seconds: float, slow_reader_seconds: float) -> type[
             if self._in_head:
                 self._head_bytes += len(data)
             super().data_received(data)
+            if self._is_socket:
+                return
             if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
+                self.transport.write(TOO_LARGE)
                 self.transport.close()
             elif self._in_head and (self.cycle is None or self.cycle.response_complete):
                 # Also for bytes that begin no request: empty lines must not keep it open.
                 self._start_head_timer()
+
+        def handle_websocket_upgrade(self) -> None:
+            # From here on another protocol has the connection; no clock of ours may end it.
+            self._is_socket = True
+            self._stop_head_timer()
+            self._stop_reader_timer()
+            super().handle_websocket_upgrade()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()

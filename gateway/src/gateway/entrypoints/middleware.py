@@ -1,7 +1,7 @@
 """What every request passes before its route; plain ASGI, so that cancellation is exact.
 
-From the outside in: `RequestScope`, `AllowedHosts`, CORS (Starlette's),
-`BodyGuard`, gzip (Starlette's, which leaves streams alone), routes.
+From the outside in: `SocketScope` (of sockets alone), `RequestScope`, `AllowedHosts`, CORS
+(Starlette's), `BodyGuard`, gzip (Starlette's, which leaves streams alone), routes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 CLIENT_ADDRESS: Final = "weir.client_address"
 RESPONSE_HEADERS: Final = "weir.response_headers"
 
-_SECURITY_HEADERS: Final = (
+SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -80,14 +80,14 @@ class RequestScope:
         self._app = app
         self._metrics = metrics
         self._trusted_proxies = trusted_proxies
-        self._always = _SECURITY_HEADERS + (_HSTS if production else ())
+        self._always = SECURITY_HEADERS + (_HSTS if production else ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = request_context.begin_request(_header(scope, b"x-request-id"))
+        request_id = request_context.begin_request(find_header(scope, b"x-request-id"))
         scope[CLIENT_ADDRESS] = client_address(scope, self._trusted_proxies)
         scope[RESPONSE_HEADERS] = []
         status = 0
@@ -96,9 +96,11 @@ class RequestScope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                given = message.get("headers", ())
+                named = {name for name, _ in given}
                 message["headers"] = [
-                    *message.get("headers", ()),
-                    *self._headers(scope["path"]),
+                    *given,
+                    *(one for one in self._headers(scope["path"]) if one[0] not in named),
                     *scope[RESPONSE_HEADERS],
                     (b"x-request-id", request_id.encode()),
                 ]
@@ -107,7 +109,7 @@ class RequestScope:
         try:
             await self._app(scope, receive, send_marked)
         except Exception as error:
-            log.error("http.unexpected_error", route=_route(scope), exc_info=error)
+            log.error("http.unexpected_error", route=route_template(scope), exc_info=error)
             if status == 0:
                 response = error_response(scope["path"], ServiceError("Internal error."))
                 await response(scope, receive, send_marked)
@@ -119,7 +121,7 @@ class RequestScope:
         return self._always + (_DOCS_HEADERS if path == "/docs" else _API_HEADERS)
 
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
+        route = route_template(scope)
         self._metrics.finished(scope["method"], route, status, seconds)
         write = log.debug if route in _QUIET_ROUTES else log.info
         write(
@@ -147,7 +149,7 @@ class AllowedHosts:
         self._suffixes = tuple(name[1:].lower() for name in allowed if name.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._any or scope["type"] != "http" or self._allows(_header(scope, b"host") or ""):
+        if self._any or self._allows(find_header(scope, b"host") or ""):
             await self._app(scope, receive, send)
             return
         await error_response(scope["path"], host_not_allowed())(scope, receive, send)
@@ -202,9 +204,9 @@ class BodyGuard:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """Return the body, or `None` if the client left while sending it."""
-        if (_header(scope, b"content-encoding") or "identity") != "identity":
+        if (find_header(scope, b"content-encoding") or "identity") != "identity":
             raise unsupported_encoding()
-        announced = _header(scope, b"content-length") or "0"
+        announced = find_header(scope, b"content-length") or "0"
         if not announced.isdecimal() or int(announced[:20]) > self._max_bytes:
             raise body_too_large(self._max_bytes)
         chunks: list[bytes] = []
@@ -247,7 +249,8 @@ def _has_body(scope: Scope) -> bool:
     return False
 
 
-def _header(scope: Scope, wanted: bytes) -> str | None:
+def find_header(scope: Scope, wanted: bytes) -> str | None:
+    """Return the first header of this name, which is in lower case."""
     for name, value in scope["headers"]:
         if name == wanted:
             text: str = value.decode("latin-1")
@@ -255,6 +258,7 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
     return None
 
 
-def _route(scope: Scope) -> str | None:
+def route_template(scope: Scope) -> str | None:
+    """Return the template of the route that matched, such as `/jobs/{job_id}`."""
     route = scope.get("route")
     return getattr(route, "path", None)

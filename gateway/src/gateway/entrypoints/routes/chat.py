@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.entrypoints import convert
+from gateway.entrypoints import run_requests
 from gateway.entrypoints.chat_shape import ChatShape
 from gateway.entrypoints.dependencies import (
     SECURITY,
@@ -42,7 +42,7 @@ async def create_chat_completion(
     request_id: IdempotencyKey,
 ) -> Response:
     """Run a chat completion where it is cheapest to answer well."""
-    run = convert.run_chat_request(body, project_id, request_id)
+    run = run_requests.chat_job(body, project_id, request_id)
     if body.stream:
         return streamed(edge, run, ChatShape(), include_usage=body.include_usage)
     return await answered(edge, request, run, ChatShape())

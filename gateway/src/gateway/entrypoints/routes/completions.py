@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.entrypoints import convert
+from gateway.entrypoints import run_requests
 from gateway.entrypoints.completion_shape import CompletionShape
 from gateway.entrypoints.dependencies import (
     SECURITY,
@@ -42,7 +42,7 @@ async def create_completion(
     request_id: IdempotencyKey,
 ) -> Response:
     """Continue a text, with no chat template around it."""
-    run = convert.run_completion_request(body, project_id, request_id)
+    run = run_requests.completion_job(body, project_id, request_id)
     if body.stream:
         return streamed(edge, run, CompletionShape(), include_usage=body.include_usage)
     return await answered(edge, request, run, CompletionShape())

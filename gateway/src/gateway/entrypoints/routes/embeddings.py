@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.entrypoints import convert
+from gateway.entrypoints import run_requests
 from gateway.entrypoints.dependencies import (
     SECURITY,
     CurrentCaller,
@@ -33,6 +33,6 @@ async def create_embeddings(
     request_id: IdempotencyKey,
 ) -> Response:
     """Turn texts into vectors, in their order."""
-    run = convert.run_embedding_request(body, project_id, request_id)
+    run = run_requests.embedding_job(body, project_id, request_id)
     shape = EmbeddingsShape(len(body.input), as_base64=body.encoding_format == "base64")
     return await answered(edge, request, run, shape)

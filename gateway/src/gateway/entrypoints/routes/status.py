@@ -31,6 +31,8 @@ _FEATURES: Final = [
     "streaming",
     "routing",
     "queued_jobs",
+    "job_events",
+    "receipts",
     "projects",
     "budgets",
     "cost_reports",
