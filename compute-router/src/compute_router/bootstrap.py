@@ -11,6 +11,7 @@ from datetime import timedelta
 import grpc
 import structlog
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from weir.router.v1 import (
     execution_service_pb2_grpc,
     router_service_pb2_grpc,
@@ -19,10 +20,17 @@ from weir.router.v1 import (
 
 from compute_router.adapters.cost_prices_client import CostPricesClient
 from compute_router.adapters.local_target import LocalTarget, Patience
+from compute_router.adapters.openai_http import OpenAiHttp, ProviderPatience
+from compute_router.adapters.openai_models import OpenAiModels
+from compute_router.adapters.openai_target import OpenAiTarget, ProviderOffer
 from compute_router.adapters.prometheus_measurements import PrometheusMeasurements
+from compute_router.adapters.redis_breaker import RedisBreaker
 from compute_router.adapters.redis_workers import RedisWorkers
 from compute_router.adapters.worker_channels import WorkerChannels
+from compute_router.domain.breaker import BreakerRules
 from compute_router.domain.complexity import ComplexityScale
+from compute_router.domain.operation import Operation
+from compute_router.domain.target import LOCAL, YOTTA
 from compute_router.entrypoints.execution_handlers import ExecutionHandlers
 from compute_router.entrypoints.router_handlers import RouterHandlers
 from compute_router.entrypoints.worker_registry_handlers import WorkerRegistryHandlers
@@ -30,7 +38,8 @@ from compute_router.settings import Settings
 from compute_router.usecases.decide_route import DecideRoute
 from compute_router.usecases.deregister_worker import DeregisterWorker
 from compute_router.usecases.execute_job import ExecuteJob
-from compute_router.usecases.ports import WorkerStore
+from compute_router.usecases.guarded_target import GuardedTarget
+from compute_router.usecases.ports import Target, WorkerStore
 from compute_router.usecases.price_cache import PriceCache
 from compute_router.usecases.read_registry import ReadRegistry
 from compute_router.usecases.register_worker import RegisterWorker
@@ -53,6 +62,9 @@ ALLOWED_CALLERS = {
 }
 # The book is fetched when it is old; until there is one, it is asked for this often.
 _PRICE_LOOK_SECONDS = 1.0
+# A provider's list of models, and how another router found its breaker.
+_MODELS_SECONDS = 30.0
+_BREAKER_READ_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +99,28 @@ async def compute_router(settings: Settings) -> AsyncIterator[Ports]:
         await ReadRegistry(fleet, store)()
         channels = WorkerChannels(settings.tls, registry)
         stack.push_async_callback(channels.close)
-        target = LocalTarget(
+        local = LocalTarget(
             fleet, channels, paid=settings.local_target_paid, patience=_patience(settings)
         )
+        measurements = PrometheusMeasurements(registry, fleet, [LOCAL, YOTTA])
         loops = [
             PeriodicLoop("registry", settings.registry_read_seconds, ReadRegistry(fleet, store))
         ]
         prices = await _open_prices(stack, settings, registry)
         if prices is not None:
             loops.append(PeriodicLoop("prices", _PRICE_LOOK_SECONDS, prices.refresh))
+        targets: list[Target] = [local]
+        if settings.yotta_url is not None:
+            yotta, yotta_loops = _open_yotta(
+                stack, settings, settings.yotta_url, redis, measurements
+            )
+            targets.append(yotta)
+            loops += yotta_loops
         decide_route = DecideRoute(
-            targets=[target],
+            targets=targets,
             scale=ComplexityScale(settings.complexity_threshold, settings.complexity_keywords),
             prices=lambda: None if prices is None else prices.current,
         )
-        measurements = PrometheusMeasurements(registry, fleet, [target.name])
         execute_job = ExecuteJob(decide_route, measurements, settings.go_timeout_seconds)
         await stack.enter_async_context(running(*loops))
         grpc_port = await stack.enter_async_context(
@@ -155,6 +174,45 @@ def _patience(settings: Settings) -> Patience:
         aside_seconds=settings.worker_aside_seconds,
         workers_tried=settings.workers_tried,
     )
+
+
+def _open_yotta(
+    stack: AsyncExitStack,
+    settings: Settings,
+    url: str,
+    redis: Redis,
+    measurements: PrometheusMeasurements,
+) -> tuple[Target, list[PeriodicLoop]]:
+    """Return the target, and what keeps it up to date."""
+    patience = ProviderPatience(
+        settings.yotta_connect_seconds,
+        settings.yotta_first_byte_seconds,
+        settings.yotta_idle_seconds,
+        settings.yotta_total_seconds,
+    )
+    # One connection more than prompts: for its list of models.
+    http = OpenAiHttp(url, settings.yotta_api_key, patience, settings.yotta_slots + 1)
+    stack.push_async_callback(http.close)
+    models = OpenAiModels(YOTTA, http, settings.yotta_models)
+    offer = ProviderOffer(
+        YOTTA,
+        context_tokens=settings.yotta_context_tokens,
+        default_max_tokens=settings.yotta_default_max_tokens,
+        operations=tuple(Operation(name) for name in settings.yotta_operations),
+        slots=settings.yotta_slots,
+    )
+    rules = BreakerRules(
+        settings.breaker_failures,
+        settings.breaker_window_seconds,
+        settings.breaker_open_seconds,
+        probe_seconds=patience.seconds_to_first_byte + patience.idle_seconds,
+    )
+    breaker = RedisBreaker(redis, YOTTA, rules, SystemClock())
+    measurements.show_breaker(YOTTA, breaker)
+    loops = [PeriodicLoop("breaker", _BREAKER_READ_SECONDS, breaker.read)]
+    if not settings.yotta_models:
+        loops.append(PeriodicLoop("models", _MODELS_SECONDS, models.refresh))
+    return GuardedTarget(OpenAiTarget(offer, http, models, SystemClock()), breaker), loops
 
 
 async def _open_prices(

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from compute_router.domain.operation import Operation
 from service_kit.setting_secrets import SettingError
-from service_kit.settings import Addresses, CommaSeparated, RedisUrl, ServiceSettings
+from service_kit.settings import Addresses, CommaSeparated, RedisUrl, Secret, ServiceSettings
+
+
+def _check_base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("must be a URL like https://host:port")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold neither a password nor a query; the key has its own setting")
+    base = value.rstrip("/")
+    if base.endswith("/v1"):
+        raise ValueError("must be given without /v1")
+    return base
+
+
+def _check_operations(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or not set(names) <= set(Operation):
+        raise ValueError(f"must list some of {', '.join(Operation)}")
+    return names
+
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+OperationNames = Annotated[CommaSeparated, AfterValidator(_check_operations)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class Settings(ServiceSettings):
@@ -35,6 +60,36 @@ class Settings(ServiceSettings):
     """How long a worker that could not be reached gets no new work."""
     workers_tried: Annotated[int, Field(ge=1, le=20)] = 3
     """How many workers are asked for one prompt while nothing ran."""
+    yotta_url: BaseUrl | None = None
+    """Base URL of the provider Yotta, without /v1; without it there is no target `yotta`."""
+    yotta_api_key: Secret | None = None
+    """Its key, sent as a bearer token."""
+    yotta_driver: Literal["openai"] = "openai"
+    """How it is spoken to: OpenAI's API."""
+    yotta_models: CommaSeparated = ()
+    """Its models; without them it is asked for its list now and then."""
+    yotta_context_tokens: Annotated[int, Field(ge=1)] = 8192
+    """The context of its models: prompt and answer together."""
+    yotta_default_max_tokens: Annotated[int, Field(ge=1)] = 256
+    """How long its answers may be where a request says nothing."""
+    yotta_operations: OperationNames = ("chat", "completion", "embedding")
+    """What it is used for."""
+    yotta_slots: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """How many prompts each router may have running there."""
+    yotta_connect_seconds: Seconds = 5.0
+    """How long a connection to it may take, TLS included."""
+    yotta_first_byte_seconds: Seconds = 60.0
+    """How long its answer may take to begin."""
+    yotta_idle_seconds: Seconds = 30.0
+    """How long it may be silent in the middle of an answer."""
+    yotta_total_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """How long an answer may take as a whole."""
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """So many failures of a provider within the window open its breaker."""
+    breaker_window_seconds: Seconds = 60.0
+    """How long a failure counts."""
+    breaker_open_seconds: Seconds = 60.0
+    """How long a provider is left alone before one call may try it again."""
     local_target_paid: bool = False
     """Treat local workers as a paid target, to test that path (only with ENVIRONMENT=test)."""
 

@@ -111,12 +111,16 @@ class FakeMeasurements:
     def __init__(self) -> None:
         self.decisions = []
         self.executions = []
+        self.fallbacks = []
 
     def decided(self, target, reason) -> None:
         self.decisions.append((target, str(reason)))
 
     def executed(self, target, outcome) -> None:
         self.executions.append((target, outcome))
+
+    def fell_back(self, from_target, to_target, reason) -> None:
+        self.fallbacks.append((from_target, to_target, reason))
 
 
 @pytest.fixture

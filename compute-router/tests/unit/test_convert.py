@@ -1,5 +1,6 @@
 """Between protos and domain, both ways, over the wire and over Redis."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from compute_router.domain.execution import (
     Task,
     Usage,
 )
+from compute_router.domain.operation import Operation
 from compute_router.domain.prices import Price
 from compute_router.domain.query import ChatMessage, Residency, RouteQuery
 from compute_router.entrypoints import convert
@@ -41,6 +43,11 @@ FULL_SAMPLING = worker_pb.SamplingParameters(
     presence_penalty=0,
 )
 QUERY = router_pb.RouteQuery(model="small", prompt="p")
+COMPLETION = router_pb.RouteQuery(model="m", operation=worker_pb.OPERATION_COMPLETION)
+EMBEDDING = router_pb.RouteQuery(model="m", operation=worker_pb.OPERATION_EMBEDDING)
+SIGNED = worker_pb.SignedResult(
+    statement=b'{"a":1}', key_id="k", signature=b"s" * 64, public_key=b"p" * 32
+)
 
 
 def start(**changes):
@@ -63,10 +70,70 @@ def test_every_residency_is_read(value):
     assert query.residency is (Residency.LOCAL_ONLY if local_only else Residency.ANY)
 
 
+OPERATIONS = {
+    worker_pb.OPERATION_UNSPECIFIED: Operation.CHAT,
+    worker_pb.OPERATION_CHAT: Operation.CHAT,
+    worker_pb.OPERATION_COMPLETION: Operation.COMPLETION,
+    worker_pb.OPERATION_EMBEDDING: Operation.EMBEDDING,
+}
+
+
+@pytest.mark.parametrize("value", worker_pb.Operation.values())
+def test_every_operation_is_read_and_passed_on(value):
+    """Unspecified means chat, and the worker is told so."""
+    query = router_pb.RouteQuery(model="m", operation=value)
+
+    job = convert.job_from_proto(start(query=query, inputs=["a"]))
+
+    assert job.operation is OPERATIONS[value]
+    asked = request_of(Task("t", "m", job))
+    assert OPERATIONS[asked.operation] is job.operation
+    assert asked.operation != worker_pb.OPERATION_UNSPECIFIED
+    assert asked.inputs == ["a"]
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_every_operation_of_a_model_is_read_and_written(make_model, make_target, operation):
+    """From the worker, through the registry, to whoever asks for targets."""
+    model = make_model(operations=(operation,))
+    proto = convert.target_to_proto(make_target(models=(model,)))
+    announced = registry_pb.Worker(
+        worker_id="w1", address="h:1", models=proto.models, slots_total=1
+    )
+
+    worker = convert.worker_from_proto(announced)
+
+    assert worker.models == (model,)
+    assert from_json(to_json(worker)) == worker
+
+
+@pytest.mark.parametrize(
+    ("listed", "operations"),
+    [([], (Operation.CHAT,)), ([99], ()), ([3, 99, 1, 3], (Operation.CHAT, Operation.EMBEDDING))],
+)
+def test_operations_of_another_release(listed, operations):
+    """None listed means chat; an unknown one is passed over."""
+    model = router_pb.Model(model="m", context_tokens=1, operations=listed)
+    worker = registry_pb.Worker(worker_id="w1", address="h:1", models=[model], slots_total=1)
+
+    assert convert.worker_from_proto(worker).models[0].operations == operations
+
+
+def test_worker_in_the_registry_of_the_previous_release(make_worker):
+    """It did not write what its models can do: they chat."""
+    text = to_json(make_worker())
+    before = json.loads(text)
+    for model in before["models"]:
+        del model["operations"]
+
+    assert from_json(json.dumps(before)) == make_worker()
+
+
 @pytest.mark.parametrize(
     "query",
     [
         {"model": ""},
+        {"model": "m", "operation": 99},
         {"model": "m", "residency": 99},
         {"model": "m", "context_characters": -1},
         {"model": "m", "tokens_input_bound": -1},
@@ -99,6 +166,7 @@ def test_job_is_read_and_passed_on_whole():
         model="small",
         messages=[worker_pb.ChatMessage(role="user", content="p")],
         sampling=FULL_SAMPLING,
+        operation=worker_pb.OPERATION_CHAT,
     )
 
 
@@ -117,6 +185,10 @@ def test_unset_parameters_stay_unset():
         start(job_id=""),
         start(messages=[]),
         start(query=router_pb.RouteQuery()),
+        start(query=COMPLETION),
+        start(query=COMPLETION, inputs=["a", "b"]),
+        start(query=EMBEDDING),
+        start(query=EMBEDDING, inputs=["a"] * 257),
     ],
 )
 def test_stream_that_begins_wrong_is_refused(request_):
@@ -157,6 +229,24 @@ def test_explicit_zero_usage_is_a_usage():
     assert event_of(response, "local").usage == Usage(0, 0)
 
 
+def test_signed_result_is_passed_on_untouched():
+    """The very bytes that the worker signed reach the caller."""
+    finished = worker_pb.GenerateResponse.Finished(signed_result=SIGNED)
+
+    event = event_of(worker_pb.GenerateResponse(finished=finished), "local")
+
+    assert convert.event_to_proto(event).finished.signed_result == SIGNED
+
+
+def test_embedding_is_passed_on_exactly():
+    """Not a bit of a vector changes on the way."""
+    embedding = worker_pb.Embedding(index=3, values=[0.1, -1.5e-7, 3.4e38, 0.0])
+
+    event = event_of(worker_pb.GenerateResponse(embedding=embedding), "local")
+
+    assert convert.event_to_proto(event).embedding == embedding
+
+
 def test_unknown_event_of_a_worker_is_passed_over():
     """A newer worker may say more."""
     assert event_of(worker_pb.GenerateResponse(), "local") is None
@@ -169,6 +259,9 @@ def test_events():
     assert to_proto(Started("local", "m", "w1", "d")).started.model_digest == "d"
     assert to_proto(Dispatching("local", "t")).dispatching.client_task_id == "t"
     assert to_proto(Released("local", "t", "R")).released.reason == "R"
+    provided = to_proto(Finished(FinishReason.STOP, None, provider_response_id="chat-1")).finished
+    assert provided.provider_response_id == "chat-1"
+    assert not provided.HasField("signed_result")
     usage = to_proto(Finished(FinishReason.STOP, Usage(1, 2, 1))).finished.usage
     assert usage == worker_pb.Usage(tokens_input=1, tokens_output=2, tokens_input_cached=1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,14 +14,19 @@ from compute_router.domain.errors import (
     ModelNotServed,
     NoCapacity,
     PromptRefused,
+    TargetAway,
     WorkerLost,
 )
 from compute_router.domain.execution import Delta, Dispatching, Finished, Job, Released, Started
+from compute_router.domain.operation import Operation
 from compute_router.domain.query import ChatMessage, RouteQuery
+from compute_router.domain.target import Model
 from compute_router.usecases.decide_route import DecideRoute
 from compute_router.usecases.execute_job import ExecuteJob
 
 JOB = Job("j1", 2, RouteQuery("small", "secret words"), (ChatMessage("user", "secret words"),))
+HARD_JOB = replace(JOB, query=RouteQuery("small", "word " * 100))
+TOO_LONG = PromptRefused("PROMPT_TOO_LONG", "Too long.", {"tokens": "9"})
 
 
 class Go:
@@ -100,7 +106,7 @@ async def test_without_go_nothing_runs(run, make_fake_target, measurements, answ
     assert measurements.executions == [("local", "released")]
 
 
-async def test_target_that_ran_nothing_is_followed_by_the_next(run, make_fake_target):
+async def test_target_that_ran_nothing_is_followed_by_the_next(run, make_fake_target, measurements):
     """Released, then another Dispatching with its own task id."""
     first, second = make_fake_target(paid=True), make_fake_target("other", paid=True)
     first.events = [NoCapacity("small")]
@@ -120,18 +126,77 @@ async def test_target_that_ran_nothing_is_followed_by_the_next(run, make_fake_ta
     ]
     assert events[2] == Released("local", "j1-2-1", "NO_CAPACITY")
     assert go.asked == ["j1-2-1", "j1-2-2"]
+    assert measurements.executions == [("local", "released"), ("other", "stop")]
+    assert measurements.fallbacks == [("local", "other", "NO_CAPACITY")]
 
 
-async def test_last_refusal_is_the_answer(run, make_fake_target):
-    """When nobody took it, the caller learns why the last one did not."""
-    first, second = make_fake_target(), make_fake_target("other")
-    first.events = [NoCapacity("small")]
-    second.events = [PromptRefused("PROMPT_TOO_LONG", "Too long.", {"tokens": "9"})]
+async def test_fallback_may_be_a_paid_target(run, make_fake_target):
+    """The decision stays; Dispatching comes where it must, and Started tells who runs it."""
+    local, cloud = make_fake_target(), make_fake_target("yotta", paid=True)
+    local.events = [NoCapacity("small")]
+    go = Go()
+
+    events, error = await run(local, cloud, go=go)
+
+    assert error is None
+    assert kinds(events) == [RouteDecision, Dispatching, Started, Delta, Finished]
+    assert (events[0].target, events[2].target) == ("local", "yotta")
+    assert go.asked == ["j1-2-2"]
+
+
+async def test_paid_target_may_be_followed_by_a_free_one(run, make_fake_target):
+    """What the cloud did not take runs here: released first, then started without Go."""
+    local, cloud = make_fake_target(), make_fake_target("yotta", paid=True)
+    cloud.events = [TargetAway("small", "yotta is away")]
+    go = Go()
+
+    events, error = await run(local, cloud, go=go, job=HARD_JOB)
+
+    assert error is None
+    assert kinds(events) == [RouteDecision, Dispatching, Released, Started, Delta, Finished]
+    assert events[2] == Released("yotta", "j1-2-1", "TARGET_UNAVAILABLE")
+    assert events[3].target == "local"
+    assert go.asked == ["j1-2-1"]
+
+
+@pytest.mark.parametrize(
+    ("first_error", "second_error", "answer"),
+    [
+        (NoCapacity("small"), TOO_LONG, "NO_CAPACITY"),
+        (TOO_LONG, NoCapacity("small"), "NO_CAPACITY"),
+        (NoCapacity("small"), TargetAway("small", "away", timedelta(minutes=1)), "NO_CAPACITY"),
+        (TargetAway("small", "away"), ModelNotServed("small"), "TARGET_UNAVAILABLE"),
+        (ModelNotServed("small"), TOO_LONG, "PROMPT_TOO_LONG"),
+    ],
+)
+async def test_most_hopeful_refusal_is_the_answer(
+    run, make_fake_target, make_model, first_error, second_error, answer
+):
+    """When nobody took it, the caller learns what passes soonest; else why the last one did not."""
+    first = make_fake_target(paid=True)
+    second = make_fake_target("other", paid=True, models=(make_model(context_tokens=2000),))
+    first.events, second.events = [first_error], [second_error]
 
     events, error = await run(first, second)
 
-    assert kinds(events) == [RouteDecision]
-    assert (error.reason, error.metadata) == ("PROMPT_TOO_LONG", {"tokens": "9"})
+    assert kinds(events) == [RouteDecision, Dispatching, Released, Dispatching, Released]
+    assert error.reason == answer
+
+
+@pytest.mark.parametrize(("context_tokens", "is_tried"), [(1001, True), (1000, False)])
+async def test_too_long_prompt_goes_where_there_is_more_room(
+    run, make_fake_target, make_model, measurements, context_tokens, is_tried
+):
+    """And is not offered to a target that has no more of it."""
+    first = make_fake_target(models=(make_model(context_tokens=1000),))
+    second = make_fake_target("other", models=(make_model(context_tokens=context_tokens),))
+    first.events = [TOO_LONG]
+
+    _, error = await run(first, second)
+
+    assert bool(second.tasks) is is_tried
+    assert error is (None if is_tried else TOO_LONG)
+    assert bool(measurements.fallbacks) is is_tried
 
 
 @pytest.mark.parametrize(
@@ -181,6 +246,17 @@ async def test_undecidable_job_reaches_no_target(run, make_fake_target, measurem
     assert events == target.tasks == measurements.decisions == []
 
 
+async def test_inputs_are_scored_like_a_prompt(run, make_fake_target):
+    """What is to be embedded counts as the prompt, where the query says nothing."""
+    query = RouteQuery("small", operation=Operation.EMBEDDING)
+    job = Job("j1", 1, query, (), inputs=("one two", "a complex one"))
+    target = make_fake_target(models=(Model("small", 10, 5, operations=(Operation.EMBEDDING,)),))
+
+    events, _ = await run(target, job=job)
+
+    assert events[0].complexity.score == 5 + 20
+
+
 async def test_auto_gives_the_target_its_own_model(run, make_fake_target):
     """`auto` never reaches a target."""
     target = make_fake_target()
@@ -191,9 +267,14 @@ async def test_auto_gives_the_target_its_own_model(run, make_fake_target):
 
 
 async def test_log_holds_no_words(run, make_fake_target):
-    """The decision is logged without the prompt."""
+    """Decision and fallback are logged without the prompt."""
+    first, second = make_fake_target(), make_fake_target("other")
+    first.events = [NoCapacity("small")]
     with capture_logs() as logs:
-        await run(make_fake_target())
+        await run(first, second)
 
-    assert [entry["event"] for entry in logs] == ["route.decided"]
+    assert [entry["event"] for entry in logs] == ["route.decided", "route.fallback"]
+    fallback = logs[1]
+    assert (fallback["from_target"], fallback["to_target"]) == ("local", "other")
+    assert fallback["reason"] == "NO_CAPACITY"
     assert "secret" not in str(logs)

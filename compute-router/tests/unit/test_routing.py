@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from compute_router.domain.complexity import ComplexityScale
 from compute_router.domain.decision import Exclusion, Reason
-from compute_router.domain.errors import ModelNotServed, NoCapacity, TargetUnavailable
+from compute_router.domain.errors import (
+    ModelNotServed,
+    NoCapacity,
+    OperationNotServed,
+    TargetUnavailable,
+)
+from compute_router.domain.operation import Operation
 from compute_router.domain.prices import Price, PriceBook
 from compute_router.domain.query import ChatMessage, Residency, RouteQuery
 from compute_router.domain.routing import decide
@@ -14,6 +20,7 @@ from compute_router.domain.target import Model, TargetState
 
 SCALE = ComplexityScale(100, ("detailed", "complex", "advanced"))
 EASY, HARD = "hello", "word " * 100
+EMBEDS = Model("small", 1000, 100, operations=(Operation.EMBEDDING,))
 BOOK = PriceBook(
     "1",
     {
@@ -61,6 +68,18 @@ def test_local_alone_takes_everything(make_target, prompt, reason, model):
             Reason.ONLY_TARGET_FOR_MODEL,
         ),
         ({"local": {"models": ()}}, {}, "yotta", Reason.ONLY_TARGET_FOR_MODEL),
+        (
+            {"yotta": {"models": (EMBEDS,)}},
+            {"operation": Operation.EMBEDDING},
+            "yotta",
+            Reason.ONLY_TARGET_FOR_OPERATION,
+        ),
+        (
+            {"local": {"models": (EMBEDS,)}},
+            {"operation": Operation.EMBEDDING, "model": "auto", "prompt": HARD},
+            "local",
+            Reason.ONLY_TARGET_FOR_OPERATION,
+        ),
         (
             {"yotta": {"available": False}},
             {"prompt": HARD},
@@ -152,6 +171,22 @@ def test_long_prompt_is_left_to_the_tokenizer(make_target):
         ([{}], {"model": "large"}, ModelNotServed),
         ([{"available": False}], {}, TargetUnavailable),
         ([{"own": False}], {"residency": Residency.LOCAL_ONLY}, TargetUnavailable),
+        ([{}], {"operation": Operation.EMBEDDING}, OperationNotServed),
+        ([{}], {"operation": Operation.EMBEDDING, "model": "auto"}, OperationNotServed),
+        ([{"models": (EMBEDS,)}], {}, OperationNotServed),
+        ([{"models": (EMBEDS,)}], {"model": "large"}, ModelNotServed),
+        # What an absent target serves is not known: it may be just this.
+        ([{"available": False, "models": ()}, {"name": "yotta"}], {"model": "large"}, NoCapacity),
+        (
+            [{"available": False, "models": ()}, {"name": "yotta"}],
+            {"operation": Operation.EMBEDDING},
+            NoCapacity,
+        ),
+        (
+            [{}, {"name": "yotta", "own": False, "available": False, "models": ()}],
+            {"model": "large", "residency": Residency.LOCAL_ONLY},
+            ModelNotServed,
+        ),
     ],
 )
 def test_nobody(make_target, targets, query, error):
@@ -161,7 +196,14 @@ def test_nobody(make_target, targets, query, error):
 
 
 MODELS = st.lists(
-    st.sampled_from([Model("small", 1000, 100), Model("large", 8000, 100)]), unique=True
+    st.builds(
+        Model,
+        st.sampled_from(["small", "large"]),
+        st.just(1000),
+        st.just(100),
+        operations=st.lists(st.sampled_from(Operation), unique=True).map(tuple),
+    ),
+    unique_by=lambda model: model.name,
 )
 TARGETS = st.lists(
     st.builds(
@@ -185,28 +227,39 @@ QUERIES = st.builds(
     max_tokens=st.integers(0, 1000),
     residency=st.sampled_from(Residency),
     budget_headroom_nanousd=st.none() | st.integers(0, 10**12),
+    operation=st.sampled_from(Operation),
 )
 
 
 @given(TARGETS, QUERIES, st.sampled_from([None, BOOK]))
 def test_decision_is_always_one_that_can_be_kept(targets, query, prices):
-    """Every choice serves the model, is available and allowed; every target is explained."""
+    """Every choice serves the model, is able, available and allowed; every target is explained."""
     by_name = {target.name: target for target in targets}
     try:
         decision = decide(query, targets, SCALE, prices)
-    except (NoCapacity, ModelNotServed, TargetUnavailable):
+    except (NoCapacity, ModelNotServed, OperationNotServed, TargetUnavailable):
         return
 
     for name, model in decision.choices:
         target = by_name[name]
         assert target.available
-        assert target.find_model(model)
+        assert query.operation in target.find_model(model).operations
         assert query.model in (model, "auto")
         assert target.own or query.residency is Residency.ANY
     named = {decision.target, *(other.target for other in decision.alternatives)}
     assert named == {*by_name, "yotta"}
     assert decision.estimated_cost_nanousd >= 0
     assert all(any(line.startswith(f"{t}:") for line in decision.explanation) for t in named)
+
+
+def test_open_breaker_is_in_the_explanation(make_target):
+    """A target that is kept out says why in its own words."""
+    open_breaker = make_target("yotta", available=False, status="breaker open for 7 s more")
+
+    decision = ask([make_target(), open_breaker], prompt=HARD)
+
+    assert decision.reason is Reason.PREFERRED_TARGET_UNAVAILABLE
+    assert "yotta: breaker open for 7 s more" in decision.explanation
 
 
 def test_query_reads_the_messages_where_it_says_nothing():

@@ -43,6 +43,16 @@ def test_every_variable_is_documented():
         {"workers_tried": 0},
         {"redis_url": "http://127.0.0.1"},
         {"cost_service_addresses": "nowhere"},
+        {"yotta_url": "127.0.0.1:9000"},
+        {"yotta_url": "https://yotta.test/v1"},
+        {"yotta_url": "https://key@yotta.test"},
+        {"yotta_url": "https://yotta.test?key=1"},
+        {"yotta_api_key": "short"},
+        {"yotta_driver": "other"},
+        {"yotta_operations": "chat,paint"},
+        {"yotta_operations": ""},
+        {"yotta_idle_seconds": 0},
+        {"breaker_failures": 0},
     ],
 )
 def test_unsafe_values_are_refused(values, changes):
@@ -62,3 +72,16 @@ def test_keywords_are_a_list(values, monkeypatch):
 
     assert Settings(**values).complexity_keywords == ("in depth", "thorough")
     assert Settings(**values, complexity_keywords="").complexity_keywords == ()
+
+
+def test_key_comes_from_a_file(values, tmp_path, monkeypatch):
+    """The key is a secret: it may be mounted, and is never shown."""
+    file = tmp_path / "key"
+    file.write_text("k1-of-the-provider\n")
+    monkeypatch.setenv("YOTTA_API_KEY_FILE", str(file))
+
+    settings = Settings(**values, yotta_url="https://yotta.test:8443/api/")
+
+    assert settings.yotta_api_key.get_secret_value() == "k1-of-the-provider"
+    assert "k1-of" not in repr(settings)
+    assert settings.yotta_url == "https://yotta.test:8443/api"

@@ -15,6 +15,7 @@ from weir.worker.v1 import inference_service_pb2_grpc as pb_grpc
 from compute_router.adapters.worker_channels import WorkerChannels, WorkerUnreachable
 from compute_router.adapters.worker_protocol import event_of, request_of
 from compute_router.domain.errors import (
+    PROMPT_TOO_LONG,
     ExecutionFailed,
     NoCapacity,
     PromptRefused,
@@ -32,7 +33,6 @@ from service_kit.grpc_errors import from_rpc_error
 
 log = structlog.get_logger(__name__)
 
-_TOO_LONG: Final = "PROMPT_TOO_LONG"
 # The worker can't take this prompt, and another one may: it said so before anything ran.
 _TRY_ANOTHER: Final = frozenset({"WORKER_BUSY", "WORKER_DRAINING", "MODEL_NOT_SERVED"})
 _LOST: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CANCELLED, ErrorCode.DEADLINE_EXCEEDED})
@@ -114,14 +114,17 @@ class LocalTarget:
             except RanNothing as error:
                 refusal = error
                 if isinstance(error, PromptRefused):
-                    if error.reason != _TOO_LONG:
+                    if error.reason != PROMPT_TOO_LONG:
                         raise
                     too_long_for = served.context_tokens
         raise refusal
 
     def _workers_for(self, task: Task) -> list[Worker]:
         order = in_order_of_trial(
-            self._fleet.loads(), task.model, task.job.query.tokens_input_bound
+            self._fleet.loads(),
+            task.model,
+            task.job.query.tokens_input_bound,
+            task.job.operation,
         )
         return [load.worker for load in order[: self._patience.workers_tried]]
 

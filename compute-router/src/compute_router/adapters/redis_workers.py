@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from compute_router.domain.operation import Operation
 from compute_router.domain.target import Model
 from compute_router.domain.worker import Worker
 from compute_router.usecases.ports import StoredWorker
@@ -95,5 +96,10 @@ def from_json(text: str) -> Worker:
         ValueError, TypeError, KeyError, InvalidArgument: It is something else.
     """
     fields: dict[str, Any] = json.loads(text)
-    models = tuple(Model(**model) for model in fields.pop("models"))
+    models = tuple(_model(model) for model in fields.pop("models"))
     return Worker(models=models, **fields)
+
+
+def _model(fields: dict[str, Any]) -> Model:
+    operations = fields.pop("operations", (Operation.CHAT,))
+    return Model(**fields, operations=tuple(Operation(name) for name in operations))

@@ -8,15 +8,23 @@ from weir.worker.v1 import inference_service_pb2 as pb
 
 from compute_router.domain.execution import (
     Delta,
+    Embedding,
     Finished,
     FinishReason,
     Sampling,
+    SignedResult,
     Started,
     TargetEvent,
     Task,
     Usage,
 )
+from compute_router.domain.operation import Operation
 
+_OPERATIONS: Final = {
+    Operation.CHAT: pb.OPERATION_CHAT,
+    Operation.COMPLETION: pb.OPERATION_COMPLETION,
+    Operation.EMBEDDING: pb.OPERATION_EMBEDDING,
+}
 _REASONS: Final = {
     pb.FINISH_REASON_UNSPECIFIED: FinishReason.STOP,
     pb.FINISH_REASON_STOP: FinishReason.STOP,
@@ -36,6 +44,8 @@ def request_of(task: Task) -> pb.GenerateRequest:
             for message in task.job.messages
         ],
         sampling=_sampling(task.job.sampling),
+        operation=_OPERATIONS[task.job.operation],
+        inputs=task.job.inputs,
     )
 
 
@@ -47,6 +57,8 @@ def event_of(response: pb.GenerateResponse, target: str) -> TargetEvent | None:
     if kind == "started":
         started = response.started
         return Started(target, started.model, started.worker_id, started.model_digest)
+    if kind == "embedding":
+        return Embedding(response.embedding.index, tuple(response.embedding.values))
     if kind == "finished":
         return _finished(response.finished)
     return None
@@ -59,7 +71,12 @@ def _finished(finished: pb.GenerateResponse.Finished) -> Finished:
         Usage(usage.tokens_input, usage.tokens_output, usage.tokens_input_cached)
         if finished.HasField("usage")
         else None,
+        _signed_result(finished.signed_result) if finished.HasField("signed_result") else None,
     )
+
+
+def _signed_result(signed: pb.SignedResult) -> SignedResult:
+    return SignedResult(signed.statement, signed.key_id, signed.signature, signed.public_key)
 
 
 def _sampling(sampling: Sampling) -> pb.SamplingParameters:

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     COMPLEXITY_AT_THRESHOLD = "complexity_at_threshold"
     YOTTA_NOT_CONFIGURED = "complexity_at_threshold_but_yotta_not_configured"
     ONLY_TARGET_FOR_MODEL = "only_target_for_model"
+    ONLY_TARGET_FOR_OPERATION = "only_target_for_operation"
     RESIDENCY = "residency_local_only"
     PREFERRED_TARGET_UNAVAILABLE = "preferred_target_unavailable"
     PREFERRED_TARGET_OVER_BUDGET = "preferred_target_over_budget"
@@ -25,6 +26,7 @@ class Exclusion(StrEnum):
 
     NOT_CONFIGURED = "not_configured"
     MODEL_NOT_SERVED = "model_not_served"
+    OPERATION_NOT_SERVED = "operation_not_served"
     RESIDENCY = "residency_local_only"
     UNAVAILABLE = "unavailable"
     OVER_BUDGET = "over_budget"

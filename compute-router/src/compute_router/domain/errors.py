@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
 
 from service_kit.errors import ErrorCode, ServiceError
+
+PROMPT_TOO_LONG: Final = "PROMPT_TOO_LONG"
 
 
 class RanNothing(ServiceError):
@@ -34,18 +37,51 @@ class ModelNotServed(RanNothing):
         super().__init__(f"No target serves the model {model}.", metadata={"model": model})
 
 
+class OperationNotServed(RanNothing):
+    """The model is there, and can't do what is asked of it."""
+
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "OPERATION_NOT_SERVED"
+
+    def __init__(self, model: str, operation: str) -> None:
+        super().__init__(
+            f"No target does the operation {operation} with the model {model}.",
+            metadata={"model": model, "operation": operation},
+        )
+
+
+class AskedToWait(NoCapacity):
+    """A target wants to be left alone for a while (429); that says nothing against its health."""
+
+    def __init__(self, model: str, wait: timedelta) -> None:
+        super().__init__(model, retry_after=wait)
+        self.wait = wait
+
+
 class TargetUnavailable(RanNothing):
     """The targets that serve the model are away, or the request rules them out."""
 
     code = ErrorCode.UNAVAILABLE
     reason = "TARGET_UNAVAILABLE"
 
-    def __init__(self, model: str, why: str) -> None:
+    def __init__(self, model: str, why: str, retry_after: timedelta = timedelta(seconds=1)) -> None:
         super().__init__(
             f"No target may run {model} now: {why}.",
             metadata={"model": model},
-            retry_after=timedelta(seconds=1),
+            retry_after=retry_after,
         )
+
+
+class TargetAway(TargetUnavailable):
+    """A target can't be reached, or says that it can't serve for the moment.
+
+    Args:
+        wait: How long it wants to be left alone, if it said so.
+    """
+
+    def __init__(self, model: str, why: str, wait: timedelta | None = None) -> None:
+        super().__init__(model, why, wait or timedelta(seconds=1))
+        self.wait = wait
 
 
 class PromptRefused(RanNothing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from compute_router.domain.operation import Operation
 from compute_router.domain.query import ChatMessage, RouteQuery
 
 
@@ -36,6 +37,17 @@ class Job:
     query: RouteQuery
     messages: tuple[ChatMessage, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    inputs: tuple[str, ...] = ()
+    """In place of messages, for other operations than chat."""
+
+    @property
+    def operation(self) -> Operation:
+        return self.query.operation
+
+    @property
+    def complete_query(self) -> RouteQuery:
+        """The query with what the prompt tells, where it says nothing itself."""
+        return self.query.with_messages(self.messages).with_inputs(self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +83,36 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vector of one input."""
+
+    index: int
+    """Which input, from 0."""
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedResult:
+    """What a worker vouches for with its own key. Only passed on: job-service checks it."""
+
+    statement: bytes
+    key_id: str
+    signature: bytes
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     finish_reason: FinishReason
     usage: Usage | None
     """`None`: the target reported none."""
+    signed_result: SignedResult | None = None
+    """Of our own workers."""
+    provider_response_id: str = ""
+    """Of a provider's answer."""
 
 
-TargetEvent = Started | Delta | Finished
+TargetEvent = Started | Delta | Embedding | Finished
 
 
 @dataclass(frozen=True, slots=True)

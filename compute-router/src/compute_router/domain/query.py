@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from compute_router.domain.operation import Operation
+
 AUTO: Final = "auto"
 
 
@@ -26,7 +28,7 @@ class RouteQuery:
     model: str
     """A model's name, or `auto`."""
     prompt: str = ""
-    """The last user message."""
+    """The last user message; of other operations, all inputs."""
     context_characters: int = 0
     """Characters of all other messages."""
     tokens_input_bound: int = 0
@@ -36,6 +38,7 @@ class RouteQuery:
     residency: Residency = Residency.ANY
     budget_headroom_nanousd: int | None = None
     """What the project's budget still allows; `None`: not asked."""
+    operation: Operation = Operation.CHAT
 
     def with_messages(self, messages: Sequence[ChatMessage]) -> RouteQuery:
         """Return the query with prompt and context read from the messages, if it has none."""
@@ -49,3 +52,7 @@ class RouteQuery:
             prompt=messages[last].content,
             context_characters=self.context_characters or others,
         )
+
+    def with_inputs(self, inputs: Sequence[str]) -> RouteQuery:
+        """Return the query with the inputs as its prompt, if it has none."""
+        return self if self.prompt or not inputs else replace(self, prompt="\n".join(inputs))

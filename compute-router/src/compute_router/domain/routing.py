@@ -1,6 +1,6 @@
 """The rules of routing, in order; each adds a line to the explanation.
 
-can serve (model, residency, availability, context, budget) -> complexity -> load -> price
+can serve (residency, availability, model, operation) -> budget -> complexity -> load -> price
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from typing import Final
 
 from compute_router.domain.complexity import Complexity, ComplexityScale
 from compute_router.domain.decision import Alternative, Exclusion, Reason, RouteDecision
-from compute_router.domain.errors import ModelNotServed, NoCapacity, TargetUnavailable
+from compute_router.domain.errors import (
+    ModelNotServed,
+    NoCapacity,
+    OperationNotServed,
+    RanNothing,
+    TargetUnavailable,
+)
 from compute_router.domain.prices import PriceBook
 from compute_router.domain.query import AUTO, Residency, RouteQuery
 from compute_router.domain.target import YOTTA, Model, TargetState
@@ -60,6 +66,7 @@ def decide(
     Raises:
         NoCapacity: Nothing is there to run anything, for the moment.
         ModelNotServed: Targets are there, and none serves the model.
+        OperationNotServed: The model is there, and can't do what is asked of it.
         TargetUnavailable: Those that serve it are away, or ruled out by the request.
     """
     deliberation = Deliberation(
@@ -171,9 +178,12 @@ def _judge(query: RouteQuery, target: TargetState) -> tuple[Model | Exclusion, s
         return Exclusion.RESIDENCY, "not our own hardware, and the request is local_only"
     if not target.available:
         return Exclusion.UNAVAILABLE, target.status
-    model = _model(query, target)
-    if model is None:
+    models = _models(query, target)
+    if not models:
         return Exclusion.MODEL_NOT_SERVED, f"does not serve {query.model}"
+    model = next((model for model in models if query.operation in model.operations), None)
+    if model is None:
+        return Exclusion.OPERATION_NOT_SERVED, f"does no {query.operation} with {query.model}"
     if query.tokens_input_bound > model.context_tokens:
         # The bound is far above the true count for most texts: only a tokenizer can say no.
         return model, (
@@ -183,10 +193,9 @@ def _judge(query: RouteQuery, target: TargetState) -> tuple[Model | Exclusion, s
     return model, f"serves {model.name} with a context of {model.context_tokens} tokens"
 
 
-def _model(query: RouteQuery, target: TargetState) -> Model | None:
-    if query.model == AUTO:
-        return next(iter(target.models), None)
-    return target.find_model(query.model)
+def _models(query: RouteQuery, target: TargetState) -> tuple[Model, ...]:
+    """Return the models of the target that the query may mean."""
+    return tuple(model for model in target.models if query.model in (AUTO, model.name))
 
 
 def _estimate(given: Deliberation, target: TargetState, model: Model) -> int | None:
@@ -197,14 +206,24 @@ def _estimate(given: Deliberation, target: TargetState, model: Model) -> int | N
     return price.cost_nanousd(given.query.tokens_input_bound, tokens_output)
 
 
-def _nobody(given: Deliberation) -> NoCapacity | ModelNotServed | TargetUnavailable:
+def _nobody(given: Deliberation) -> RanNothing:
+    """Return what the caller is told. Only what stays true when targets come back is final."""
     query = given.query
-    served = [target for target in given.targets if _model(query, target) is not None]
-    if served:
+    known = [(target, _models(query, target)) for target in given.targets]
+    able = [
+        target.name
+        for target, models in known
+        if any(query.operation in model.operations for model in models)
+    ]
+    if able:
         why = dict(given.excluded)
-        return TargetUnavailable(
-            query.model, "; ".join(f"{t.name} is {why[t.name]}" for t in served)
-        )
+        return TargetUnavailable(query.model, "; ".join(f"{name} is {why[name]}" for name in able))
+    allowed = [t for t in given.targets if t.own or query.residency is not Residency.LOCAL_ONLY]
+    if any(not target.available and not target.models for target in allowed):
+        # Who knows what it serves when it is back?
+        return NoCapacity(query.model)
+    if any(models for _, models in known):
+        return OperationNotServed(query.model, query.operation)
     if query.model != AUTO and any(target.available for target in given.targets):
         return ModelNotServed(query.model)
     return NoCapacity(query.model)
@@ -239,6 +258,7 @@ def _decision(given: Deliberation) -> RouteDecision:
 _REASONS: Final = {
     Exclusion.NOT_CONFIGURED: Reason.YOTTA_NOT_CONFIGURED,
     Exclusion.MODEL_NOT_SERVED: Reason.ONLY_TARGET_FOR_MODEL,
+    Exclusion.OPERATION_NOT_SERVED: Reason.ONLY_TARGET_FOR_OPERATION,
     Exclusion.RESIDENCY: Reason.RESIDENCY,
     Exclusion.OVER_BUDGET: Reason.PREFERRED_TARGET_OVER_BUDGET,
 }

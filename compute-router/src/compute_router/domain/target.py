@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
+
+from compute_router.domain.operation import Operation
 
 LOCAL: Final = "local"
 YOTTA: Final = "yotta"
+MAX_MODELS: Final = 100
+_MODEL_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class Model:
     """Added for each message, at most."""
     digest: str = ""
     """SHA-256 of the model file, hexadecimal; empty where it is not known."""
+    operations: tuple[Operation, ...] = (Operation.CHAT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,8 @@ class TargetState:
 
     def find_model(self, name: str) -> Model | None:
         return next((model for model in self.models if model.name == name), None)
+
+
+def is_model_name(value: object) -> TypeGuard[str]:
+    """Tell whether a value can be the name of a model."""
+    return isinstance(value, str) and _MODEL_NAME.fullmatch(value) is not None

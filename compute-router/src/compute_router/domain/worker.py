@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from compute_router.domain.target import Model
+from compute_router.domain.operation import Operation
+from compute_router.domain.target import MAX_MODELS, Model, is_model_name
 from service_kit.errors import InvalidArgument
 
 MAX_SLOTS: Final = 10_000
-MAX_MODELS: Final = 100
 _ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
-_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,16 @@ class Worker:
             raise InvalidArgument("worker.slots_total", f"A worker has 1 to {MAX_SLOTS} slots.")
         if not 1 <= len(self.models) <= MAX_MODELS:
             raise InvalidArgument("worker.models", f"A worker serves 1 to {MAX_MODELS} models.")
-        if not all(
-            _NAME.fullmatch(model.name) and model.context_tokens > 0 for model in self.models
-        ):
+        if not all(is_model_name(model.name) and model.context_tokens > 0 for model in self.models):
             raise InvalidArgument("worker.models", "A model needs a name and a context.")
 
     def find_model(self, name: str) -> Model | None:
         return next((model for model in self.models if model.name == name), None)
+
+    def does(self, operation: Operation, model: str) -> bool:
+        """Return whether it does that with the model."""
+        served = self.find_model(model)
+        return served is not None and operation in served.operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ class WorkerLoad:
 
 
 def in_order_of_trial(
-    loads: list[WorkerLoad], model: str, tokens_input_bound: int
+    loads: list[WorkerLoad],
+    model: str,
+    tokens_input_bound: int,
+    operation: Operation = Operation.CHAT,
 ) -> list[WorkerLoad]:
     """Return the workers that may run a prompt: those it surely fits first, then the emptier."""
 
@@ -90,7 +95,7 @@ def in_order_of_trial(
     fit = [
         load
         for load in loads
-        if load.worker.find_model(model) is not None
+        if load.worker.does(operation, model)
         and not load.worker.draining
         and not load.is_certainly_full
     ]
@@ -101,7 +106,8 @@ def merged_models(workers: list[Worker]) -> tuple[Model, ...]:
     """Return what the workers serve together, in order of name.
 
     Where they differ, limits are the widest and overheads the largest, so that
-    bounds made of them hold for each; a digest they do not share is left out.
+    bounds made of them hold for each; a digest they do not share is left out. An
+    operation counts if one of them does it.
     """
     found: dict[str, Model] = {}
     for worker in workers:
@@ -119,4 +125,5 @@ def _merged(one: Model, other: Model) -> Model:
         template_overhead_tokens=max(one.template_overhead_tokens, other.template_overhead_tokens),
         message_overhead_tokens=max(one.message_overhead_tokens, other.message_overhead_tokens),
         digest=one.digest if one.digest == other.digest else "",
+        operations=tuple(o for o in Operation if o in one.operations or o in other.operations),
     )

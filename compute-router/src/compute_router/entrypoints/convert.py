@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -12,14 +13,17 @@ from compute_router.domain.decision import RouteDecision
 from compute_router.domain.execution import (
     Delta,
     Dispatching,
+    Embedding,
     Finished,
     FinishReason,
     Job,
     Released,
     Sampling,
+    SignedResult,
     Started,
     Usage,
 )
+from compute_router.domain.operation import Operation
 from compute_router.domain.query import ChatMessage, Residency, RouteQuery
 from compute_router.domain.target import Model, TargetState
 from compute_router.domain.worker import Worker
@@ -31,6 +35,18 @@ _RESIDENCIES: Final = {
     router_service_pb2.RESIDENCY_ANY: Residency.ANY,
     router_service_pb2.RESIDENCY_LOCAL_ONLY: Residency.LOCAL_ONLY,
 }
+_OPERATIONS: Final = {
+    inference_service_pb2.OPERATION_UNSPECIFIED: Operation.CHAT,
+    inference_service_pb2.OPERATION_CHAT: Operation.CHAT,
+    inference_service_pb2.OPERATION_COMPLETION: Operation.COMPLETION,
+    inference_service_pb2.OPERATION_EMBEDDING: Operation.EMBEDDING,
+}
+_OPERATION_PROTOS: Final = {
+    Operation.CHAT: inference_service_pb2.OPERATION_CHAT,
+    Operation.COMPLETION: inference_service_pb2.OPERATION_COMPLETION,
+    Operation.EMBEDDING: inference_service_pb2.OPERATION_EMBEDDING,
+}
+MAX_EMBEDDING_INPUTS: Final = 256
 _REASONS: Final = {
     FinishReason.STOP: inference_service_pb2.FINISH_REASON_STOP,
     FinishReason.LENGTH: inference_service_pb2.FINISH_REASON_LENGTH,
@@ -42,7 +58,8 @@ def query_from_proto(query: router_service_pb2.RouteQuery) -> RouteQuery:
     """Return the query of a request.
 
     Raises:
-        InvalidArgument: It names no model, an unknown residency or a negative number.
+        InvalidArgument: It names no model, an unknown residency or operation, or a negative
+            number.
     """
     if not query.model:
         raise InvalidArgument("query.model", "A model has to be named, or `auto`.")
@@ -51,6 +68,9 @@ def query_from_proto(query: router_service_pb2.RouteQuery) -> RouteQuery:
     residency = _RESIDENCIES.get(query.residency)
     if residency is None:
         raise InvalidArgument("query.residency", "This residency is not known.")
+    operation = _OPERATIONS.get(query.operation)
+    if operation is None:
+        raise InvalidArgument("query.operation", "This operation is not known.")
     return RouteQuery(
         model=query.model,
         prompt=query.prompt,
@@ -61,6 +81,7 @@ def query_from_proto(query: router_service_pb2.RouteQuery) -> RouteQuery:
         budget_headroom_nanousd=(
             query.budget_headroom_nanousd if query.HasField("budget_headroom_nanousd") else None
         ),
+        operation=operation,
     )
 
 
@@ -75,14 +96,15 @@ def job_from_proto(request: execution_service_pb2.ExecuteRequest) -> Job:
     start = request.start
     if not start.job_id:
         raise InvalidArgument("start.job_id", "A job has to be named.")
-    if not start.messages:
-        raise InvalidArgument("start.messages", "A prompt needs at least one message.")
+    query = query_from_proto(start.query)
+    _check_prompt(query.operation, start)
     return Job(
         job_id=start.job_id,
         attempt=start.attempt,
-        query=query_from_proto(start.query),
+        query=query,
         messages=tuple(ChatMessage(m.role, m.content) for m in start.messages),
         sampling=_sampling(start.sampling),
+        inputs=tuple(start.inputs),
     )
 
 
@@ -113,6 +135,10 @@ def event_to_proto(event: ExecutionEvent) -> execution_service_pb2.ExecuteRespon
                 worker_id=event.worker_id,
                 model_digest=event.model_digest,
             )
+        )
+    if isinstance(event, Embedding):
+        return response(
+            embedding=inference_service_pb2.Embedding(index=event.index, values=event.values)
         )
     return response(finished=_finished(event))
 
@@ -183,7 +209,28 @@ def _finished(event: Finished) -> execution_service_pb2.ExecuteResponse.Finished
     return execution_service_pb2.ExecuteResponse.Finished(
         finish_reason=_REASONS[event.finish_reason],
         usage=None if event.usage is None else _usage(event.usage),
+        signed_result=None if event.signed_result is None else _signed(event.signed_result),
+        provider_response_id=event.provider_response_id,
     )
+
+
+def _signed(signed: SignedResult) -> inference_service_pb2.SignedResult:
+    return inference_service_pb2.SignedResult(
+        statement=signed.statement,
+        key_id=signed.key_id,
+        signature=signed.signature,
+        public_key=signed.public_key,
+    )
+
+
+def _check_prompt(operation: Operation, start: execution_service_pb2.ExecuteRequest.Start) -> None:
+    if operation is Operation.CHAT:
+        if not start.messages:
+            raise InvalidArgument("start.messages", "A prompt needs at least one message.")
+        return
+    most = 1 if operation is Operation.COMPLETION else MAX_EMBEDDING_INPUTS
+    if not 1 <= len(start.inputs) <= most:
+        raise InvalidArgument("start.inputs", f"The operation {operation} takes 1 to {most} texts.")
 
 
 def _usage(usage: Usage) -> inference_service_pb2.Usage:
@@ -218,7 +265,17 @@ def _model_from_proto(model: router_service_pb2.Model) -> Model:
         template_overhead_tokens=model.template_overhead_tokens,
         message_overhead_tokens=model.message_overhead_tokens,
         digest=model.model_digest,
+        operations=_operations(model.operations),
     )
+
+
+def _operations(
+    values: Iterable[inference_service_pb2.Operation.ValueType],
+) -> tuple[Operation, ...]:
+    """Return what a model can do; what this release does not know is of no use here."""
+    listed = tuple(values) or (inference_service_pb2.OPERATION_CHAT,)
+    known = {_OPERATIONS[value] for value in listed if value in _OPERATIONS}
+    return tuple(operation for operation in Operation if operation in known)
 
 
 def _model_to_proto(model: Model) -> router_service_pb2.Model:
@@ -229,4 +286,5 @@ def _model_to_proto(model: Model) -> router_service_pb2.Model:
         template_overhead_tokens=model.template_overhead_tokens,
         message_overhead_tokens=model.message_overhead_tokens,
         model_digest=model.digest,
+        operations=[_OPERATION_PROTOS[operation] for operation in model.operations],
     )

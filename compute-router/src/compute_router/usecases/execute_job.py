@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
 from compute_router.domain.decision import RouteDecision
-from compute_router.domain.errors import GoNotGiven, NoCapacity, RanNothing, WorkerLost
+from compute_router.domain.errors import (
+    PROMPT_TOO_LONG,
+    GoNotGiven,
+    NoCapacity,
+    RanNothing,
+    TargetUnavailable,
+    WorkerLost,
+)
 from compute_router.domain.execution import (
     Dispatching,
     Finished,
@@ -26,6 +34,19 @@ from service_kit.failpoints import failpoint
 log = structlog.get_logger(__name__)
 
 ExecutionEvent = RouteDecision | Dispatching | Released | TargetEvent
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A target that ran nothing, and why."""
+
+    target: str
+    context_tokens: int
+    error: RanNothing
+
+    def may_be_followed_by(self, context_tokens: int) -> bool:
+        """Return whether a target with such a context may take what this one did not."""
+        return self.error.reason != PROMPT_TOO_LONG or context_tokens > self.context_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +66,14 @@ class ExecuteJob:
         Raises:
             NoCapacity: Everything is full for the moment; nothing ran.
             ModelNotServed: No target serves the model.
+            OperationNotServed: None does with it what is asked.
             TargetUnavailable: The targets that serve it are away; nothing was paid.
             PromptRefused: The target can't take the prompt, as its reason says.
             GoNotGiven: The dispatch was not confirmed; nothing ran.
             WorkerLost: The target went away while it had the prompt.
             ExecutionFailed: The target failed.
         """
-        decision = self.decide(job.query.with_messages(job.messages))
+        decision = self.decide(job.complete_query)
         self.measurements.decided(decision.target, decision.reason)
         log.info(
             "route.decided",
@@ -63,23 +85,39 @@ class ExecuteJob:
             complexity=decision.complexity.score,
         )
         yield decision
-        refusal: RanNothing = NoCapacity(decision.model)
         targets = {target.name: target for target in self.decide.targets}
+        refusals: list[_Refusal] = []
         for number, (name, model) in enumerate(decision.choices, start=1):
-            task = Task(f"{job.job_id}-{job.attempt}-{number}", model, job)
+            task, target = Task(f"{job.job_id}-{job.attempt}-{number}", model, job), targets[name]
+            context_tokens = _context_of(target, model)
+            if refusals:
+                if not refusals[-1].may_be_followed_by(context_tokens):
+                    continue
+                self._note_fallback(refusals[-1], task, name)
             try:
-                async with aclosing(self._dispatch(targets[name], task, go)) as events:
+                async with aclosing(self._dispatch(target, task, go)) as events:
                     async for event in events:
                         yield event
             except RanNothing as error:
-                refusal = error
-                if targets[name].paid:
+                refusals.append(_Refusal(name, context_tokens, error))
+                if target.paid:
                     yield Released(name, task.client_task_id, error.reason)
                 if isinstance(error, GoNotGiven):
-                    break
+                    raise
             else:
                 return
-        raise refusal
+        raise _most_hopeful([refusal.error for refusal in refusals])
+
+    def _note_fallback(self, refusal: _Refusal, task: Task, to_target: str) -> None:
+        self.measurements.fell_back(refusal.target, to_target, refusal.error.reason)
+        log.warning(
+            "route.fallback",
+            job_id=task.job.job_id,
+            attempt=task.job.attempt,
+            from_target=refusal.target,
+            to_target=to_target,
+            reason=refusal.error.reason,
+        )
 
     async def _dispatch(
         self, target: Target, task: Task, go: GoSignal
@@ -119,3 +157,17 @@ class ExecuteJob:
         finally:
             # Nothing to say: the generator was closed, because the caller left.
             self.measurements.executed(target, outcome[0] if outcome else "cancelled")
+
+
+def _context_of(target: Target, model: str) -> int:
+    known = target.state().find_model(model)
+    return 0 if known is None else known.context_tokens
+
+
+def _most_hopeful(errors: Sequence[RanNothing]) -> RanNothing:
+    """Return the refusal that passes soonest, so that nobody gives up too early.
+
+    A prompt too long for one target may wait for the other. Where none passes, the last one.
+    """
+    passing = [error for error in errors if isinstance(error, (NoCapacity, TargetUnavailable))]
+    return min(passing, key=lambda e: e.retry_after or timedelta(0), default=errors[-1])

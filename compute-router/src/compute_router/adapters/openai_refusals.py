@@ -1,0 +1,105 @@
+"""What a provider's refusal means: was anything paid, and may another target be tried?
+
+Nothing was paid for what was refused at the door: 429, 503 before a body, 501, and any 4xx that
+is about the request. All other answers may have cost something.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from compute_router.domain.errors import (
+    PROMPT_TOO_LONG,
+    AskedToWait,
+    ExecutionFailed,
+    ModelNotServed,
+    OperationNotServed,
+    PromptRefused,
+    TargetAway,
+    TargetUnavailable,
+)
+from service_kit.errors import ServiceError
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+KEY_REFUSED: Final = frozenset({401, 403})
+_PROMPT_REFUSED: Final = frozenset({400, 413, 422})
+# Said by whoever gave up waiting: the prompt may run on behind it.
+_GAVE_UP: Final = frozenset({408, 499})
+_TOO_LONG: Final = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
+)
+# vLLM has no code for it.
+_TOO_LONG_WORDS: Final = "maximum context length"
+# Where a provider is busy and does not say for how long.
+_DEFAULT_WAIT: Final = timedelta(seconds=2)
+_MAX_WAIT: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer other than 200."""
+
+    status: int
+    body: bytes = b""
+    """Its beginning; empty if it was not read."""
+    retry_after: timedelta | None = None
+
+    def error(self, target: str, model: str, operation: str) -> ServiceError:
+        """Return what the refusal means, in words that repeat nothing of the provider's."""
+        status = self.status
+        if status == 429:
+            return AskedToWait(model, self.retry_after or _DEFAULT_WAIT)
+        if status == 503:
+            return TargetAway(model, f"{target} is not ready", self.retry_after)
+        if status == 501:
+            return OperationNotServed(model, operation)
+        if status in _GAVE_UP or not 400 <= status < 500:
+            return ExecutionFailed(target, f"HTTP_{status}")
+        if status in KEY_REFUSED:
+            return TargetUnavailable(model, f"{target} does not accept our key")
+        if status in _PROMPT_REFUSED:
+            return self._prompt_refused(target)
+        if status == 404 and "model" in _words(self.body):
+            return ModelNotServed(model)
+        return TargetUnavailable(model, f"{target} refuses the request ({status})")
+
+    def _prompt_refused(self, target: str) -> PromptRefused:
+        words = _words(self.body)
+        metadata = {"target": target, "status": str(self.status)}
+        if self.status == 413 or _TOO_LONG_WORDS in words or any(c in words for c in _TOO_LONG):
+            return PromptRefused(PROMPT_TOO_LONG, f"The prompt is too long for {target}.", metadata)
+        return PromptRefused(
+            "INVALID_ARGUMENT", f"The target {target} can't take this request.", metadata
+        )
+
+
+def retry_after_of(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """Return how long the provider wants to be left alone: seconds, or until a date."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal() and len(text) < 10:
+        wait = timedelta(seconds=int(text))
+    else:
+        try:
+            until = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
+    return min(wait, _MAX_WAIT) if wait > timedelta(0) else None
+
+
+def _words(body: bytes) -> str:
+    """Return code, type and message of an error, in lower case; they are compared and dropped."""
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(value, dict) and isinstance(value.get("error"), dict):
+        value = value["error"]
+    if not isinstance(value, dict):
+        return ""
+    return " ".join(str(value.get(name, "")) for name in ("code", "type", "message")).lower()
