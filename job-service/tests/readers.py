@@ -18,6 +18,7 @@ class Reader:
     gaps: int = 0
     snapshots: int = 0
     gap_end: int | None = None
+    was_behind_gap: bool = False
     types: list = field(default_factory=list)
     job: object = None
 
@@ -27,8 +28,14 @@ class Reader:
             async for told in events:
                 self.take(told.event, str(told.cursor))
                 most -= 1
-                if most <= 0:
+                if most <= 0 and not self._has_to_go_on():
                     return
+
+    def _has_to_go_on(self):
+        """Tell whether this was cut off behind the same gap before: it would never get on."""
+        is_behind_gap = self.gap_end is not None
+        was_there, self.was_behind_gap = self.was_behind_gap, is_behind_gap
+        return is_behind_gap and was_there
 
     async def read_to_the_end(self, watch, job_id, most=10**9):
         """Resume until the end, however often it is cut."""

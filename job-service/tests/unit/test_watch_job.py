@@ -350,7 +350,7 @@ class TestManyReaders:
             await until(lambda: reader.seq == 2)
             stage.feeds.stop()
             with pytest.raises(Unavailable):
-                await reading
+                await asyncio.wait_for(reading, 10)
             with pytest.raises(Unavailable):
                 await anext(stage.watch("p1", stage.job.id, reader.cursor))
         assert len(stage.feeds) == 0
