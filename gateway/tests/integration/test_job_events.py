@@ -127,8 +127,8 @@ async def test_nobody_and_no_job(http, script, program):
 
 
 async def test_story_that_was_read(http, script, program):
-    """Nothing after the last cursor: 204, which stops a browser from coming back."""
-    script.answers["WatchJob"] = telling()
+    """The end is not told twice: 204, which stops a browser from coming back."""
+    script.answers["WatchJob"] = telling(Told.ended())
 
     answer = await http.get(f"{PATH}?after=3.1-9", headers=program)
 
@@ -137,10 +137,10 @@ async def test_story_that_was_read(http, script, program):
 
 
 async def test_events_that_never_begin(http, script, program):
-    """Without a cursor, no events at all is a failure."""
+    """No events at all is a failure, whatever was seen before."""
     script.answers["WatchJob"] = telling()
 
-    answer = await http.get(PATH, headers=program)
+    answer = await http.get(f"{PATH}?after=1.0-0", headers=program)
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"]

@@ -10,7 +10,7 @@ import websockets
 
 from service_kit.errors import ErrorCode
 
-from ..stand_ins import OTHER_PROJECT_ID, USER_ID, Told, api_key, refusal
+from ..stand_ins import OTHER_PROJECT_ID, USER_ID, Told, api_key, refusal, telling
 from .test_job_events import PATH, read, stoppable
 
 KEY = api_key()
@@ -193,6 +193,16 @@ async def test_refusals_of_job_service(served, script, program, http):
     script.answers["WatchJob"] = refusal(ErrorCode.NOT_FOUND, "JOB_NOT_FOUND")
 
     assert await refused(served, additional_headers=program) == (404, "JOB_NOT_FOUND")
+
+
+async def test_story_that_was_read(served, script, program, http):
+    """It opens and closes, and tells nothing twice."""
+    script.answers["WatchJob"] = telling(Told.ended())
+
+    async with connect(served, f"{PATH}?after=3.1-9", additional_headers=program) as socket:
+        assert [message async for message in socket] == []
+
+    assert (socket.close_code, socket.close_reason) == (1000, "ENDED")
 
 
 async def test_socket_that_breaks(served, script, program, http):

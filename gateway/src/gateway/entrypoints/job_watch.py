@@ -64,21 +64,22 @@ class JobWatch:
         request = pb.WatchJobRequest(
             project_id=self.project_id, job_id=self.job_id, after=self.after
         )
-        told = False
         try:
             async with self.edge.jobs.watch_job(request) as watched:
                 while (event := await watched.next_event()) is not None:
                     read = read_event(event)
                     if read is None:
                         continue
-                    told = True
-                    await tell(read)
-                    if read.kind == "ended":
-                        return None
+                    if read.kind != "ended":
+                        await tell(read)
+                        continue
+                    # Who was there already knows it, and is told nothing twice.
+                    if read.cursor != self.after:
+                        await tell(read)
+                    return None
         except ServiceError as error:
             return error
-        # Who saw the last event already, gets no more.
-        return None if self.after and not told else events_ended_early()
+        return events_ended_early()
 
     async def _until_refused(self) -> ServiceError:
         """Return why the caller may not see the job any more, once that is so."""
