@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from weir_local.yotta import CONTEXT_TOKENS, SLOTS
+
 YOTTA = "yotta"
 """The name of its process, and of the target."""
 MODULE = "weir_local.yotta"
@@ -43,6 +45,9 @@ class Cloud:
             "YOTTA_URL": self.url,
             "YOTTA_API_KEY_FILE": str(self.api_key_file),
             "YOTTA_OPERATIONS": "chat,completion",
+            "YOTTA_CONTEXT_TOKENS": str(CONTEXT_TOKENS),
+            # More than it has slots: it lets some wait, but none so long that we give up on it.
+            "YOTTA_SLOTS": str(4 * SLOTS),
         }
 
 

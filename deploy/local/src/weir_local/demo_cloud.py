@@ -48,8 +48,7 @@ class CloudScenes:
             return
         self._console.rule("[bold]The same prompt while the cloud is away")
         with self._cloud_switched_off():
-            weir = self._answer(project, key, ran_on="local")
-        self._tell_of_fallback(weir)
+            self._tell_of_fallback(self._answer(project, key, ran_on="local"))
 
     def _decision(self) -> dict[str, Any]:
         """Return the decision, as soon as the router has found the cloud if there is one."""

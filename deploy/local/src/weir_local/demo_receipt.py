@@ -25,11 +25,15 @@ def show_receipt(client: DemoClient, console: Console, project: str, job_id: str
     console.rule("[bold]A receipt that nobody can change")
     receipt, keys = client.receipt(project, job_id), client.receipt_keys()
     console.print(f"[dim]$ python {' '.join(COMMAND)}[/]")
-    console.print(_verify(receipt, keys, accepted=True), style="green", markup=False)
+    console.print(
+        _verify(receipt, keys, accepted=True), style="green", markup=False, soft_wrap=False
+    )
     forged = _with_another_charge(receipt)
     before, after = (each["statement"]["charge_nanousd"] for each in (receipt, forged))
     console.print(f"the same with one digit changed, {usd(before)} to {usd(after)}:")
-    console.print(_verify(forged, keys, accepted=False), style="yellow", markup=False)
+    console.print(
+        _verify(forged, keys, accepted=False), style="yellow", markup=False, soft_wrap=False
+    )
 
 
 def _with_another_charge(receipt: dict[str, Any]) -> dict[str, Any]:
