@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compute_router.domain.operation import Operation
 from compute_router.domain.target import Model
 from compute_router.domain.worker import Worker, WorkerLoad, in_order_of_trial, merged_models
 from service_kit.errors import InvalidArgument
@@ -103,3 +104,17 @@ def test_busy_is_never_absurd(total, reported, running, at_report):
     busy = load(worker, running, at_report).slots_busy
 
     assert min(running, total) <= busy <= total
+
+
+def test_operations_of_workers(make_worker, make_model):
+    """Together they do what one of them does; each gets only what it does itself."""
+    embeds = make_model(operations=(Operation.EMBEDDING,))
+    chats, both = make_worker("w1"), make_worker("w2", models=(embeds,))
+
+    (merged,) = merged_models([chats, both])
+
+    assert merged.operations == (Operation.CHAT, Operation.EMBEDDING)
+    loads = [load(chats), load(both)]
+    assert in_order_of_trial(loads, "small", 1, Operation.EMBEDDING) == [loads[1]]
+    assert in_order_of_trial(loads, "small", 1) == [loads[0]]
+    assert in_order_of_trial(loads, "small", 1, Operation.COMPLETION) == []

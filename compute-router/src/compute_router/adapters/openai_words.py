@@ -185,7 +185,8 @@ def _text(choice: dict[str, Any], operation: Operation) -> str:
 def _finish_reason(value: object) -> FinishReason | None:
     if value is None:
         return None
-    return FinishReason.LENGTH if value in _LENGTHS else FinishReason.STOP
+    is_length = isinstance(value, str) and value in _LENGTHS
+    return FinishReason.LENGTH if is_length else FinishReason.STOP
 
 
 def _vector(value: object) -> tuple[float, ...]:
