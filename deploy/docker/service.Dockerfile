@@ -51,7 +51,8 @@ ENV PYTHONPATH=/opt/weir PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTE
 WORKDIR /
 USER 10001:10001
 EXPOSE 9000 9100
-HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 \
+# A service is ready once those it calls are, which on a slow machine can take a while.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=180s --retries=3 \
     CMD ["/opt/venv/bin/python", "-I", "-S", "/opt/healthcheck.py"]
 ENTRYPOINT ["weir"]
 CMD ["serve"]

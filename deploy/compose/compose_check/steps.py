@@ -185,8 +185,8 @@ class Steps:
         return self._client
 
     def _up(self, *arguments: str) -> None:
-        options = ("--detach", "--wait", "--wait-timeout", "240", "--pull", "never")
-        self._project.compose("up", *options, *arguments, seconds=300)
+        options = ("--detach", "--wait", "--wait-timeout", "300", "--pull", "never")
+        self._project.compose("up", *options, *arguments, seconds=330)
 
     def _chat(self) -> str:
         return " ".join(self._signed_in.chat().split())[:40]
