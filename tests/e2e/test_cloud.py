@@ -38,7 +38,7 @@ async def test_complex_prompt_is_answered_and_billed_by_yotta(cloud, account):
     assert weir["decision"]["reason"] == "complexity_at_threshold"
     assert weir["usage"]["source"] == "reported"
     assert usage["prompt_tokens"] == await prompt_tokens_by_yotta(cloud, COMPLEX)
-    assert usage["completion_tokens"] == 6
+    assert 0 < usage["completion_tokens"] <= 6
     assert weir["cost"]["charged_nanousd"] == usage["total_tokens"] * YOTTA_NANOUSD
     [entry] = await cloud.settled_ledger_of(weir["job_id"])
     assert (entry["kind"], entry["amount_nanousd"]) == ("post", weir["cost"]["charged_nanousd"])
