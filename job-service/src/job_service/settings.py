@@ -19,7 +19,7 @@ class Settings(ServiceSettings):
     database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
     """The most connections to the database."""
     redis_url: RedisUrl
-    """Carries wake-up hints between replicas; may be away."""
+    """Carries wake-up hints between replicas, and answers to readers; may be away."""
     auth_service_addresses: Addresses
     """Replicas of auth-service, host:port[,host:port]."""
     cost_service_addresses: Addresses
