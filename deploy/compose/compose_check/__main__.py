@@ -8,16 +8,9 @@ from pathlib import Path
 
 from compose_check.commands import CheckFailed
 from compose_check.engine import engine
-from compose_check.project import Project
+from compose_check.project import BASE_IMAGES, Project
 from compose_check.steps import Steps, lint
 from compose_check.tools import find_tools, require_docker
-
-BASE_IMAGES = (
-    "python:3.11-slim-bookworm",
-    "postgres:16-alpine",
-    "redis:7-alpine",
-    "prom/prometheus:v3.5.0",
-)
 
 
 class Table:

@@ -24,6 +24,12 @@ STORAGE = ("postgres", "redis")
 BUILT = ("setup", *SERVICES)
 # Grafana's image can't be had without a registry; everything else runs.
 RUNNING = (*STORAGE, *SERVICES, "prometheus")
+BASE_IMAGES = (
+    "python:3.11-slim-bookworm",
+    "postgres:16-alpine",
+    "redis:7-alpine",
+    "prom/prometheus:v3.5.0",
+)
 _PROFILES = ("cpu", "observability", "tools")
 
 
