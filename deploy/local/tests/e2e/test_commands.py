@@ -136,6 +136,7 @@ def test_doctor_names_a_frozen_service(running: Shell) -> None:
 
 def test_demo_shows_prompts_decisions_and_costs(running: Shell) -> None:
     """It uses the stack that runs, and leaves it running."""
+    before = running.state["pids"]
     done = running.run("demo")
 
     assert done.returncode == 0, done.stdout
@@ -150,7 +151,8 @@ def test_demo_shows_prompts_decisions_and_costs(running: Shell) -> None:
     )
     for words in shown:
         assert words in done.stdout
-    assert running.stack.find("yotta") is not None
+    after = running.state["pids"]
+    assert {name for name in before if after[name] != before[name]} == {"yotta"}
     assert readiness.ask(running.state["gateway_url"]).ready
 
 
