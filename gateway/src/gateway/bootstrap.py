@@ -68,7 +68,11 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         dependencies = ReadinessChecks()
 
         async def channel(
-            service: str, addresses: str, *, forward_token: bool = False
+            service: str,
+            addresses: str,
+            *,
+            forward_token: bool = False,
+            small_windows: bool = False,
         ) -> grpc.aio.Channel:
             opened = await stack.enter_async_context(
                 open_channel(
@@ -77,6 +81,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
                     tls=settings.tls,
                     registry=registry,
                     forward_token=forward_token,
+                    small_windows=small_windows,
                 )
             )
             dependencies.add(service, _health_of(opened))
@@ -86,7 +91,12 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             await channel("auth-service", settings.auth_service_addresses, forward_token=True)
         )
         jobs = JobClient(
-            await channel("job-service", settings.job_service_addresses, forward_token=True)
+            await channel(
+                "job-service",
+                settings.job_service_addresses,
+                forward_token=True,
+                small_windows=True,
+            )
         )
         costs = CostClient(
             await channel("cost-service", settings.cost_service_addresses, forward_token=True)

@@ -40,6 +40,7 @@ def open_channel(
     registry: CollectorRegistry,
     default_deadline_seconds: float = 5.0,
     forward_token: bool = False,
+    small_windows: bool = False,
 ) -> grpc.aio.Channel:
     """Return a channel to the replicas of a service. Close it, or use it as `async with`.
 
@@ -55,6 +56,9 @@ def open_channel(
         registry: Where the metrics go.
         default_deadline_seconds: For calls that name no timeout.
         forward_token: Send the current caller's token along.
+        small_windows: Hold 64 KB at most of what a stream sends and nobody has read yet,
+            for channels with many streams of slow readers. Otherwise gRPC makes windows
+            larger, to several MB for each stream.
 
     Raises:
         ValueError: The addresses are not such a list.
@@ -75,6 +79,7 @@ def open_channel(
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # Two channels to the same place must not share a connection's fate or identity.
         ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.http2.bdp_probe", int(not small_windows)),
     )
     return _Channel(
         grpc.aio.secure_channel(target_of(addresses), tls.channel_credentials(), options),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES: Final = 32 * 1024
+# Of itself the kernel takes several MB for each client that does not read.
+SEND_BUFFER_BYTES: Final = 256 * 1024
 
 TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -33,6 +36,9 @@ def guarded_protocol(header_seconds: float, slow_reader_seconds: float) -> type[
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES
+            )
             self._start_head_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
