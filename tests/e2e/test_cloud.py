@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from weir.job.v1 import job_service_pb2 as pb
-from weir.job.v1 import job_service_pb2_grpc as pb_grpc
-from weir.router.v1 import router_service_pb2 as router_pb
-from weir.worker.v1 import inference_service_pb2 as worker_pb
 
 SIMPLE = "Say hi."
 COMPLEX = "A detailed and complex answer for an advanced reader."
@@ -73,17 +69,27 @@ async def test_simple_prompt_stays_here(cloud, account):
 
 
 async def test_local_only_never_leaves(cloud, account):
-    """A job that may run on our own hardware alone does, however hard it looks."""
+    """What may run on our own hardware alone does, however hard it looks: chats and jobs."""
     decision = await explain(account, COMPLEX, residency="local_only")
-    job_id = await create_local_only(cloud, account, COMPLEX)
-    job = await account.finished_job(job_id)
+    answer = await chat(account, COMPLEX, {"X-Weir-Residency": "local_only"})
+    accepted = await account.http.post(
+        "/api/v1/jobs",
+        json={
+            "type": "generation_v2",
+            "payload": {"prompt": COMPLEX, "max_tokens": 6},
+            "residency": "local_only",
+        },
+    )
+    job = await account.finished_job(accepted.json()["job_id"])
 
     assert decision["target"] == "local"
     assert {other["target"]: other["reason"] for other in decision["alternatives"]} == {
         "yotta": "residency_local_only"
     }
+    assert answer["weir"]["target"] == "local"
     assert (job["state"], job["executed_target"]) == ("completed", "local")
-    assert "dispatched" not in await cloud.changes_of(job_id)
+    for job_id in (answer["weir"]["job_id"], job["job_id"]):
+        assert "dispatched" not in await cloud.changes_of(job_id)
 
 
 async def test_killed_yotta_is_fallen_back_from(cloud, account):
@@ -124,9 +130,10 @@ async def test_frozen_yotta_may_have_been_paid(cloud, account):
     assert "released" not in await cloud.changes_of(job["job_id"])
 
 
-async def chat(account, prompt):
+async def chat(account, prompt, headers=None):
     answer = await account.v1.post(
         "/v1/chat/completions",
+        headers=headers,
         json={
             "model": "auto",
             "messages": [{"role": "user", "content": prompt}],
@@ -153,20 +160,3 @@ async def prompt_tokens_by_yotta(stack, prompt):
             f"{url}/v1/chat/completions", json={"messages": messages, "max_tokens": 1}
         )
     return answer.json()["usage"]["prompt_tokens"]
-
-
-async def create_local_only(stack, account, prompt):
-    """Create a job as the gateway would for somebody who wants it to stay here."""
-    specification = pb.JobSpecification(
-        type="generation_v2",
-        model="auto",
-        messages=[worker_pb.ChatMessage(role="user", content=prompt)],
-        sampling=worker_pb.SamplingParameters(max_tokens=6),
-        residency=router_pb.RESIDENCY_LOCAL_ONLY,
-    )
-    token = (("authorization", account.http.headers["authorization"]),)
-    async with stack.internal_channel("job-service", caller="gateway") as channel:
-        created = await pb_grpc.JobServiceStub(channel).CreateJob(
-            pb.CreateJobRequest(specification=specification), metadata=token, timeout=10
-        )
-    return created.job.job_id

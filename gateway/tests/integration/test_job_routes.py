@@ -21,6 +21,7 @@ async def test_job_is_accepted(http, script, person):
             "project_id": PROJECT_ID,
             "payload": {"prompt": "Say hello.", "context": "We test.", "max_tokens": 8},
             "model": "smollm2",
+            "residency": "local_only",
             "max_retries": 0,
         },
     )
@@ -38,6 +39,7 @@ async def test_job_is_accepted(http, script, person):
         ("user", "Say hello."),
     ]
     assert specification.sampling.max_tokens == 8
+    assert specification.residency == router_service_pb2.RESIDENCY_LOCAL_ONLY
 
 
 async def test_defaults_of_a_job(http, script, person):

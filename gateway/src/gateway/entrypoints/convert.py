@@ -95,7 +95,7 @@ OPERATIONS: Final[dict[worker_pb.Operation.ValueType, OperationName]] = {
     worker_pb.OPERATION_EMBEDDING: "embedding",
 }
 
-_RESIDENCIES: Final = {
+RESIDENCIES: Final = {
     "any": router_pb.RESIDENCY_ANY,
     "local_only": router_pb.RESIDENCY_LOCAL_ONLY,
 }
@@ -289,7 +289,7 @@ def route_query(body: RouteBody) -> router_pb.RouteQuery:
         # No tokenizer makes more tokens than there are bytes.
         tokens_input_bound=len(body.prompt.encode()) + len(body.context.encode()),
         max_tokens=body.max_tokens or 0,
-        residency=_RESIDENCIES[body.residency],
+        residency=RESIDENCIES[body.residency],
     )
 
 
@@ -308,7 +308,7 @@ def create_job_request(
             model=body.model,
             messages=messages,
             sampling=worker_pb.SamplingParameters(max_tokens=payload.max_tokens or 0),
-            residency=router_pb.RESIDENCY_ANY,
+            residency=RESIDENCIES[body.residency],
         ),
     )
     if body.max_retries is not None:

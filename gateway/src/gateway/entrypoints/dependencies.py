@@ -8,10 +8,12 @@ from typing import Annotated, Final, cast
 from fastapi import Depends, Header, Query
 from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader, HTTPBearer
+from weir.router.v1 import router_service_pb2 as router_pb
 
 from gateway.domain.credentials import Credential, read_credential
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.client_address import limiter_identity
+from gateway.entrypoints.convert import RESIDENCIES
 from gateway.entrypoints.edge import Edge
 from gateway.entrypoints.errors import rate_limited
 from gateway.entrypoints.middleware import CLIENT_ADDRESS, add_response_header
@@ -112,6 +114,22 @@ def openai_project(
 
 
 HeaderProject = Annotated[str, Depends(openai_project)]
+
+
+def header_residency(
+    x_weir_residency: Annotated[
+        str | None,
+        Header(description="`any`, or `local_only`: our own hardware and nothing else."),
+    ] = None,
+) -> router_pb.Residency.ValueType:
+    """Return where the prompt may go."""
+    found = RESIDENCIES.get(x_weir_residency or "any")
+    if found is None:
+        raise InvalidArgument("X-Weir-Residency", "This must be 'any' or 'local_only'.")
+    return found
+
+
+HeaderResidency = Annotated[router_pb.Residency.ValueType, Depends(header_residency)]
 
 
 def named_project(

@@ -22,7 +22,12 @@ _CHAT_ROLES: Final = {
 }
 
 
-def chat_job(body: ChatCompletionBody, project_id: str, request_id: str) -> pb.RunJobRequest:
+def chat_job(
+    body: ChatCompletionBody,
+    project_id: str,
+    request_id: str,
+    residency: router_pb.Residency.ValueType,
+) -> pb.RunJobRequest:
     messages = [
         worker_pb.ChatMessage(role=_CHAT_ROLES[message.role], content=message.content)
         for message in body.messages
@@ -35,12 +40,14 @@ def chat_job(body: ChatCompletionBody, project_id: str, request_id: str) -> pb.R
             model=body.model,
             messages=messages,
             sampling=_sampling(body),
-            residency=router_pb.RESIDENCY_ANY,
+            residency=residency,
         ),
     )
 
 
-def completion_job(body: CompletionBody, project_id: str, request_id: str) -> pb.RunJobRequest:
+def completion_job(
+    body: CompletionBody, project_id: str, request_id: str, residency: router_pb.Residency.ValueType
+) -> pb.RunJobRequest:
     return pb.RunJobRequest(
         project_id=project_id,
         request_id=request_id,
@@ -49,12 +56,14 @@ def completion_job(body: CompletionBody, project_id: str, request_id: str) -> pb
             model=body.model,
             inputs=[body.prompt],
             sampling=_sampling(body),
-            residency=router_pb.RESIDENCY_ANY,
+            residency=residency,
         ),
     )
 
 
-def embedding_job(body: EmbeddingsBody, project_id: str, request_id: str) -> pb.RunJobRequest:
+def embedding_job(
+    body: EmbeddingsBody, project_id: str, request_id: str, residency: router_pb.Residency.ValueType
+) -> pb.RunJobRequest:
     return pb.RunJobRequest(
         project_id=project_id,
         request_id=request_id,
@@ -62,7 +71,7 @@ def embedding_job(body: EmbeddingsBody, project_id: str, request_id: str) -> pb.
             type="embedding",
             model=body.model,
             inputs=body.input,
-            residency=router_pb.RESIDENCY_ANY,
+            residency=residency,
         ),
     )
 

@@ -11,6 +11,7 @@ from gateway.entrypoints.dependencies import (
     CurrentCaller,
     EdgeParts,
     HeaderProject,
+    HeaderResidency,
     IdempotencyKey,
 )
 from gateway.entrypoints.openai_answers import answered, streamed
@@ -40,9 +41,10 @@ async def create_chat_completion(
     _: CurrentCaller,
     project_id: HeaderProject,
     request_id: IdempotencyKey,
+    residency: HeaderResidency,
 ) -> Response:
     """Run a chat completion where it is cheapest to answer well."""
-    run = run_requests.chat_job(body, project_id, request_id)
+    run = run_requests.chat_job(body, project_id, request_id, residency)
     if body.stream:
         return streamed(edge, run, ChatShape(), include_usage=body.include_usage)
     return await answered(edge, request, run, ChatShape())

@@ -10,6 +10,7 @@ from gateway.entrypoints.dependencies import (
     CurrentCaller,
     EdgeParts,
     HeaderProject,
+    HeaderResidency,
     IdempotencyKey,
 )
 from gateway.entrypoints.embeddings_shape import EmbeddingsShape
@@ -31,8 +32,9 @@ async def create_embeddings(
     _: CurrentCaller,
     project_id: HeaderProject,
     request_id: IdempotencyKey,
+    residency: HeaderResidency,
 ) -> Response:
     """Turn texts into vectors, in their order."""
-    run = run_requests.embedding_job(body, project_id, request_id)
+    run = run_requests.embedding_job(body, project_id, request_id, residency)
     shape = EmbeddingsShape(len(body.input), as_base64=body.encoding_format == "base64")
     return await answered(edge, request, run, shape)

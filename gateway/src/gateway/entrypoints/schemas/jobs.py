@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.entrypoints.schemas.base import Identifier, RequestBody, View
-from gateway.entrypoints.schemas.routing import DecisionView, MaxTokens, Model
+from gateway.entrypoints.schemas.routing import DecisionView, MaxTokens, Model, Residency
 
 JobStateName = Literal[
     "pending",
@@ -37,6 +37,7 @@ class CreateJobBody(RequestBody):
     payload: JobPayload
     project_id: Identifier | None = None
     model: Model = "auto"
+    residency: Residency = "any"
     max_retries: Annotated[int, Field(ge=0, le=10)] | None = None
 
 

@@ -12,6 +12,10 @@ Model = Annotated[str, Field(min_length=1, max_length=200)]
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+Residency = Literal["any", "local_only"]
+"""`local_only`: the prompt leaves our own hardware under no circumstances."""
+
+
 class RouteBody(RequestBody):
     """A prompt for which to decide without running it."""
 
@@ -19,7 +23,7 @@ class RouteBody(RequestBody):
     context: str = ""
     model: Model = "auto"
     max_tokens: MaxTokens | None = None
-    residency: Literal["any", "local_only"] = "any"
+    residency: Residency = "any"
 
 
 class ComplexityView(View):
