@@ -205,7 +205,8 @@ class OpenAiHttp:
         except TimeoutError as error:
             if sent_at is None:
                 raise NotSent("it did not let us connect in time") from error
-            raise Broken("FIRST_BYTE_TIMEOUT") from error
+            cause = "TOTAL_TIMEOUT" if loop.time() >= end else "FIRST_BYTE_TIMEOUT"
+            raise Broken(cause) from error
         except httpx.HTTPError as error:
             if sent_at is None:
                 raise NotSent("it can't be reached") from error
