@@ -40,9 +40,10 @@ def engine(repository: Path, work: Path, images: Sequence[str]) -> Iterator[Engi
         return
     require_engine_parts()
     # Docker's sockets want a short path.
-    run_directory = Path(tempfile.mkdtemp(prefix="weir-"))
+    run_directory = Path(tempfile.mkdtemp(prefix="weir-check-"))
     environment = _environment({**os.environ, "DOCKER_HOST": f"unix://{run_directory}/docker.sock"})
     had_bridge = Path("/sys/class/net/docker0").exists()
+    forwarding = _forwarding()
     try:
         print("  a private engine, with stand-ins for the official images", flush=True)
         script = str(repository / _STAND_INS)
@@ -57,6 +58,8 @@ def engine(repository: Path, work: Path, images: Sequence[str]) -> Iterator[Engi
         _stop(run_directory / "dockerd.pid")
         if not had_bridge:
             subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+        # dockerd makes it DROP, and leaves it so.
+        subprocess.run(["iptables", "-P", "FORWARD", forwarding], capture_output=True, check=False)
         shutil.rmtree(run_directory, ignore_errors=True)
 
 
@@ -75,6 +78,14 @@ def _answers(environment: Mapping[str, str]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
+
+
+def _forwarding() -> str:
+    """Return what the kernel does by default with packets that are for other machines."""
+    done = subprocess.run(
+        ["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False
+    )
+    return "DROP" if "-P FORWARD DROP" in done.stdout else "ACCEPT"
 
 
 def _pull(image: str, environment: Mapping[str, str], directory: Path) -> None:
