@@ -41,6 +41,7 @@ from service_kit.tls import TlsFiles
 CALLERS = ["gateway", "auth-service", "job-service", "cost-service", "compute-router"]
 WORKERS = ["gpu-worker/w1", "gpu-worker/w2"]
 LEASE_SECONDS = 1
+CHAT = worker_pb.OPERATION_CHAT
 
 
 @pytest.fixture(scope="session")
@@ -274,13 +275,17 @@ class Execution:
 
     async def start(self, job_id: str = "j1", model: str = "auto", text: str = "hello", **values):
         values = {"attempt": 1, "max_tokens": 0, **values}
+        inputs = values.get("inputs", [])
         start = execution_pb.ExecuteRequest.Start(
             job_id=job_id,
             attempt=values["attempt"],
             project_id="p1",
-            query=router_pb.RouteQuery(model=model, prompt=text),
-            messages=[worker_pb.ChatMessage(role="user", content=text)],
+            query=router_pb.RouteQuery(
+                model=model, prompt=text, operation=values.get("operation", CHAT)
+            ),
+            messages=[] if inputs else [worker_pb.ChatMessage(role="user", content=text)],
             sampling=worker_pb.SamplingParameters(max_tokens=values["max_tokens"]),
+            inputs=inputs,
         )
         await self.call.write(execution_pb.ExecuteRequest(start=start))
         return self
