@@ -86,14 +86,17 @@ class Answer:
             yield chunk
             deadline, cause = self._now() + self._idle_seconds, "IDLE_TIMEOUT"
 
-    async def read(self, max_bytes: int) -> bytes:
+    async def read(self, max_bytes: int) -> bytearray:
         """Return the whole body.
 
         Raises:
             Broken: As for `chunks`.
         """
+        body = bytearray()
         async with aclosing(self.chunks(max_bytes)) as chunks:
-            return b"".join([chunk async for chunk in chunks])
+            async for chunk in chunks:
+                body += chunk
+        return body
 
     async def rest(self, max_bytes: int = 4096) -> None:
         """Read what little may still come, so that the connection can be used again."""

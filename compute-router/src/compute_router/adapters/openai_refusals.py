@@ -45,7 +45,7 @@ class Refusal:
     """An answer other than 200."""
 
     status: int
-    body: bytes = b""
+    body: bytes | bytearray = b""
     """Its beginning; empty if it was not read."""
     retry_after: timedelta | None = None
 
@@ -92,7 +92,7 @@ def retry_after_of(headers: Mapping[str, str], now: datetime) -> timedelta | Non
     return min(wait, _MAX_WAIT) if wait > timedelta(0) else None
 
 
-def _words(body: bytes) -> str:
+def _words(body: bytes | bytearray) -> str:
     """Return code, type and message of an error, in lower case; they are compared and dropped."""
     try:
         value: Any = json.loads(body)

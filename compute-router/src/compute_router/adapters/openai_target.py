@@ -42,8 +42,8 @@ from service_kit.errors import ServiceError
 
 log = structlog.get_logger(__name__)
 
-# A vector of 8,192 numbers written out in full.
-_BYTES_PER_VECTOR: Final = 192 * 1024
+# A vector of 4,096 numbers written out in full.
+_BYTES_PER_VECTOR: Final = 96 * 1024
 _BYTES_AROUND_VECTORS: Final = 64 * 1024
 # We can't see a provider's template: what the common ones add, and some room.
 _TEMPLATE_OVERHEAD_TOKENS: Final = 32
@@ -150,7 +150,7 @@ class OpenAiTarget:
         yield Finished(FinishReason.STOP, usage, provider_response_id=response_id_of(body))
 
     async def _refusal(self, task: Task, answer: Answer) -> ServiceError:
-        body = b""
+        body = bytearray()
         if 400 <= answer.status < 500:
             try:
                 body = await answer.read(MAX_ERROR_BYTES)

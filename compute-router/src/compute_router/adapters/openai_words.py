@@ -116,7 +116,7 @@ def embeddings_of(answer: dict[str, Any], count: int) -> list[Embedding]:
     return [found[index] for index in range(count)]
 
 
-def object_of(text: str | bytes) -> dict[str, Any]:
+def object_of(text: str | bytearray) -> dict[str, Any]:
     """Return the JSON object that a text is.
 
     Raises:

@@ -209,8 +209,10 @@ async def test_strange_vectors_are_a_failure(provider, make_target, say, script,
         (lambda say: say.endless(b"HTTP/1.1 503 X\r\n\r\n", b"x" * 65536), "TARGET_UNAVAILABLE"),
     ],
 )
-async def test_refused_at_the_door_ran_nothing(provider, make_target, say, script, reason):
-    """Another target may be tried."""
+async def test_refused_at_the_door_ran_nothing(
+    provider, make_target, say, eventually, script, reason
+):
+    """Another target may be tried. A body that is not wanted is not waited for."""
     provider.does(script(say))
 
     events, error = await run(make_target())
@@ -218,6 +220,8 @@ async def test_refused_at_the_door_ran_nothing(provider, make_target, say, scrip
     assert events == []
     assert isinstance(error, RanNothing)
     assert error.reason.startswith(reason)
+    if "endless" in script.__code__.co_names:
+        await eventually(lambda: provider.open_connections == 0, seconds=1)
 
 
 async def test_wish_to_wait_is_read(provider, make_target, say):
@@ -279,7 +283,7 @@ async def test_hanging_provider_frees_the_slot(
     await eventually(lambda: provider.open_connections == 0, seconds=1)
 
 
-async def test_full_target_asks_nobody(provider, make_target, say):
+async def test_full_target_asks_nobody(provider, make_target, say, eventually):
     """The slots are ours: what does not fit is not sent."""
     provider.does(say.stream(say.chunk("a"), hangs=True))
     target = make_target(slots=1)
@@ -292,6 +296,7 @@ async def test_full_target_asks_nobody(provider, make_target, say):
     assert len(provider.requests) == 1
     await running.aclose()
     assert target.state().slots_busy == 0
+    await eventually(lambda: provider.open_connections == 0, seconds=1)
 
 
 async def test_leaving_stops_the_provider(provider, make_target, say, eventually):
