@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from gateway.adapters.auth_client import AuthClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
+from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
 from gateway.adapters.redis_rates import RedisRates
 from gateway.adapters.router_client import RouterClient
@@ -134,6 +135,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
             create_project=CreateProject(auth, costs),
             find_in_projects=FindInProjects(auth),
+            receipt_keys=KeptReceiptKeys(jobs, clock),
             access=access,
             limiter=RedisRates(redis, LocalRates(clock), clock, registry),
             caller_limit=RateLimit("caller", settings.rate_limit_per_minute),

@@ -1,5 +1,6 @@
 """Receipts and their keys, as a client gets them to verify."""
 
+import asyncio
 import json
 
 import pytest
@@ -86,3 +87,10 @@ async def test_keys_are_limited_by_address(serve, script):
         statuses = [(await http.get(KEYS)).status_code for _ in range(2)]
 
     assert statuses == [200, 429]
+
+
+async def test_many_who_ask_for_keys_cost_one_call(http, script):
+    """The list is open to everybody, so asking for it costs the services behind nothing."""
+    await asyncio.gather(*(http.get(KEYS) for _ in range(20)))
+
+    assert len(script.of("ListReceiptKeys")) <= 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.adapters.auth_client import AuthClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
+from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.event_streams import EventStreams
@@ -34,6 +35,7 @@ class Edge:
     authenticate: Authenticate
     create_project: CreateProject
     find_in_projects: FindInProjects
+    receipt_keys: KeptReceiptKeys
     access: AccessChecks
     limiter: RateLimiter
     caller_limit: RateLimit

@@ -36,5 +36,5 @@ async def get_receipt(
 async def list_receipt_keys(response: Response, edge: EdgeParts) -> ReceiptKeysView:
     """Return every public key that signed a receipt; open to everybody."""
     response.headers["cache-control"] = "public, max-age=60"
-    keys = await edge.jobs.list_receipt_keys()
+    keys = await edge.receipt_keys()
     return ReceiptKeysView(keys=[receipt_key_view(key) for key in keys])
