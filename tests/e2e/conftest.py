@@ -1,7 +1,7 @@
 """The whole stack as processes, and people who use it.
 
-`stack` runs the real model and is shared by all modules. `crash_stack` and `paid_crash_stack` run
-`ENGINE=instant` with short leases, to be killed. `cloud_stack` has a cloud besides: a llama.cpp
+Each starts once. `stack` runs the real model. `crash_stack` and `cloud_stack` run `ENGINE=instant`
+with short leases, to be killed. `cloud_stack` has a cloud besides: a llama.cpp
 server in Yotta's place.
 """
 
@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -298,6 +298,25 @@ def started_stack(
         shutil.rmtree(directory, ignore_errors=True)
 
 
+STACKS = ("cloud_stack", "crash_stack", "stack")
+
+
+def _stack_of(fixtures: Collection[str]) -> str:
+    """Return the stack that a test with these fixtures uses; nobody else needs one more."""
+    return next((name for name in STACKS if name in fixtures), "stack")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests of one stack to one worker (`--dist loadgroup`): each starts once."""
+    for item in items:
+        used = _stack_of(item.fixturenames) if isinstance(item, pytest.Function) else ""
+        here = Path(__file__).parent in item.path.parents
+        item.add_marker(pytest.mark.xdist_group(used if here else str(item.path)))
+        if here:
+            # The first test of a stack waits for its start too.
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """Weir with the real model."""
@@ -322,7 +341,7 @@ def instant(**services: dict[str, str]) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crash_stack() -> Iterator[RunningStack]:
     """Weir with the stand-in engine and short leases, to be killed.
 
@@ -334,16 +353,7 @@ def crash_stack() -> Iterator[RunningStack]:
         running.assert_books_agree()
 
 
-@pytest.fixture(scope="module")
-def paid_crash_stack() -> Iterator[RunningStack]:
-    """The same, with a local target that counts as paid, so that `Go` is asked for."""
-    router = {"WORKER_LEASE_SECONDS": "2", "LOCAL_TARGET_PAID": "true"}
-    with started_stack(instant(**{"compute-router": router})) as running:
-        yield running
-        running.assert_books_agree()
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cloud_stack() -> Iterator[RunningStack]:
     """Weir with a real llama.cpp server as Yotta, and the stand-in engine on our own worker."""
     services = instant(
@@ -370,9 +380,7 @@ def cloud_stack() -> Iterator[RunningStack]:
 @pytest.fixture
 async def new_account(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Any]]:
     """Make accounts on whichever stack the test uses."""
-    names = ("cloud_stack", "paid_crash_stack", "crash_stack", "stack")
-    used = next((name for name in names if name in request.fixturenames), "stack")
-    running: RunningStack = request.getfixturevalue(used)
+    running: RunningStack = request.getfixturevalue(_stack_of(request.fixturenames))
     async with AsyncExitStack() as clients:
 
         async def make() -> Account:

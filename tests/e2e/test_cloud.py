@@ -47,6 +47,7 @@ async def test_streamed_answer_of_yotta_comes_in_pieces(cloud, account):
         model="auto",
         messages=[{"role": "user", "content": COMPLEX}],
         max_tokens=6,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )

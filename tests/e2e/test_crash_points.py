@@ -31,6 +31,7 @@ INTERACTIVE_OUTCOMES = [
     ("before_finish", "failed", {"void", "post"}),
     ("after_finish_commit", "completed", {"post"}),
 ]
+COMPLEX = "A detailed and complex answer for an advanced reader."  # goes to the paid target
 COST_FAILPOINTS = [
     "before_hold_commit",
     "after_hold_commit",
@@ -82,23 +83,23 @@ async def test_interactive_job_settles(crash_stack, new_account, failpoint, stat
 
 
 @pytest.mark.parametrize("kind", ["queued", "interactive"])
-async def test_dispatched_job_never_runs_again_blindly(paid_crash_stack, new_account, kind):
+async def test_dispatched_job_never_runs_again_blindly(cloud_stack, new_account, kind):
     """Killed after `Go`, a job on a paid target fails as AMBIGUOUS and costs the tenant nothing."""
     account = await new_account()
-    paid_crash_stack.arm("job-service", "after_go")
+    cloud_stack.arm("job-service", "after_go")
 
     if kind == "queued":
-        await submit(account)
+        await submit(account, COMPLEX)
     else:
         with pytest.raises(httpx.HTTPStatusError):
-            (await chat(account)).raise_for_status()
-    await paid_crash_stack.died("job-service")
-    await paid_crash_stack.revive("job-service")
+            (await chat(account, COMPLEX)).raise_for_status()
+    await cloud_stack.died("job-service")
+    await cloud_stack.revive("job-service")
     job = await account.only_job_finished(seconds=30)
 
     assert (job["state"], job["failure_reason"]) == ("failed", "AMBIGUOUS")
     assert job["attempt"] == 1
-    entries = await paid_crash_stack.settled_ledger_of(job["job_id"])
+    entries = await cloud_stack.settled_ledger_of(job["job_id"])
     assert [entry["kind"] for entry in entries] == ["void"]
     await assert_nothing_held(account)
 
@@ -182,9 +183,9 @@ async def assert_nothing_held(account):
     assert (await account.budget())["reserved_nanousd"] == 0
 
 
-async def submit(account, *, headers=None, until_accepted=False):
+async def submit(account, prompt="Count.", *, headers=None, until_accepted=False):
     """Submit one queued job; without `until_accepted` an answer may fail to come."""
-    body = {"type": "generation_v2", "payload": {"prompt": "Count.", "max_tokens": 64}}
+    body = {"type": "generation_v2", "payload": {"prompt": prompt, "max_tokens": 64}}
     deadline = asyncio.get_running_loop().time() + 20
     while True:
         try:
@@ -200,6 +201,6 @@ async def submit(account, *, headers=None, until_accepted=False):
         await asyncio.sleep(0.2)
 
 
-async def chat(account):
-    body = {"model": "auto", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 64}
+async def chat(account, prompt="Count."):
+    body = {"model": "auto", "messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
     return await account.v1.post("/v1/chat/completions", json=body)

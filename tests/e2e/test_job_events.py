@@ -108,9 +108,9 @@ async def test_reader_that_comes_back_misses_nothing(crash_stack, account):
 
 
 async def test_many_readers_see_the_same(crash_stack, account):
-    """Thirty readers of one job, by SSE and WebSocket, all get the whole of it."""
+    """Fifteen readers of one job, by SSE and WebSocket, all get the whole of it."""
     job_id = await submit(account, "Tell it to everybody.")
-    by_sse, by_socket = [Reader() for _ in range(15)], [Reader() for _ in range(5)]
+    by_sse, by_socket = [Reader() for _ in range(10)], [Reader() for _ in range(5)]
 
     async with asyncio.timeout(60):
         await asyncio.gather(

@@ -46,8 +46,9 @@ async def test_stream_is_real_and_ends_with_usage(account):
     """Tokens arrive as several chunks; the last one carries usage and the weir object."""
     stream = await account.openai.chat.completions.create(
         model="auto",
-        messages=QUESTION,
+        messages=[{"role": "user", "content": "Count from one to twenty in words."}],
         max_tokens=12,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -95,8 +96,9 @@ async def test_completion_streams(account):
     """A streamed completion gives its text in pieces, and its usage at last if asked."""
     stream = await account.openai.completions.create(
         model="auto",
-        prompt="The river",
+        prompt="one, two, three, four,",
         max_tokens=8,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -205,7 +207,11 @@ async def test_client_that_leaves_pays_for_what_was_made(account, stack, until):
 
     job = await until(settled, seconds=10)
     assert 0 < job["tokens_used_output"] < 400
-    (stopped,) = stack.log_lines("gpu-worker", "generation.finished", job_id=job["job_id"])
+
+    async def stopped_line():
+        return stack.log_lines("gpu-worker", "generation.finished", job_id=job["job_id"])
+
+    (stopped,) = await until(stopped_line, seconds=10)
     assert stopped["outcome"] == "cancelled"
     assert datetime.fromisoformat(stopped["timestamp"]).timestamp() - left_at < 1
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+STRANGERS_KEY = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 4}
 
 
@@ -61,17 +62,17 @@ async def test_receipt_verifies_offline(account, receipt, keys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
+    ("path", "value", "named"),
     [
-        (["statement", "charge_nanousd"], 1),
-        (["statement", "result", "statement", "tokens_output"], 1),
-        (["signature"], "00" * 64),
-        (["key_id"], "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
-        (["statement", "extra"], "field"),
+        (["statement", "charge_nanousd"], 1, "signature"),
+        (["statement", "result", "statement", "tokens_output"], 1, "signature"),
+        (["signature"], "00" * 64, "signature"),
+        (["key_id"], STRANGERS_KEY, STRANGERS_KEY),
+        (["statement", "extra"], "field", "signature"),
     ],
     ids=["charge", "worker's tokens", "signature", "key", "added field"],
 )
-async def test_tampered_receipt_is_refused(receipt, keys, tmp_path, path, value):
+async def test_tampered_receipt_is_refused(receipt, keys, tmp_path, path, value, named):
     """Whatever is changed, the command says no and names what is wrong."""
     place = receipt
     for step in path[:-1]:
@@ -81,7 +82,7 @@ async def test_tampered_receipt_is_refused(receipt, keys, tmp_path, path, value)
     refused = await asyncio.to_thread(verify, tmp_path, receipt, keys)
 
     assert refused.returncode == 1
-    assert "signature" in (refused.stdout + refused.stderr).lower() or path == ["key_id"]
+    assert named in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
 
 
