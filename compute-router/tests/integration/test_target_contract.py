@@ -57,6 +57,7 @@ class OpenTarget:
     busy: Callable[[], Awaitable[int]]
     impossible: Task
     """A task that the server itself refuses."""
+    stops_within_seconds: float = 1
 
 
 @pytest.fixture
@@ -134,8 +135,12 @@ def openai(llama_url, broken_url):
             await models.refresh()
         answered = (ChatMessage("assistant", "a"), ChatMessage("assistant", "b"))
         try:
+            # llama.cpp looks for its client once a token, which takes long on a busy machine.
             yield OpenTarget(
-                OpenAiTarget(offer, http, models, SystemClock()), busy, a_task(messages=answered)
+                OpenAiTarget(offer, http, models, SystemClock()),
+                busy,
+                a_task(messages=answered),
+                stops_within_seconds=10,
             )
         finally:
             await http.close()
@@ -165,7 +170,7 @@ def opened(request):
     return request.getfixturevalue(request.param)
 
 
-PROMPT = "Count to ten thousand."
+PROMPT = "Write a long story about a weir in a river."
 
 
 def a_task(
@@ -259,7 +264,7 @@ async def test_answer_can_be_traced(opened):
 
 
 async def test_closing_stops_the_work(opened, eventually):
-    """Within a second of closing the stream nothing runs any more."""
+    """Soon after closing the stream nothing runs any more."""
     async with opened(is_slow=True) as behind:
         events = behind.target.execute(a_task())
         while not isinstance(await anext(events), Delta):
@@ -271,7 +276,7 @@ async def test_closing_stops_the_work(opened, eventually):
         async def is_idle() -> bool:
             return await behind.busy() == 0
 
-        await eventually(is_idle, seconds=1)
+        await eventually(is_idle, seconds=behind.stops_within_seconds)
 
 
 async def test_cancelled_reader_stops_the_work(opened, eventually):
@@ -287,7 +292,7 @@ async def test_cancelled_reader_stops_the_work(opened, eventually):
 
         await eventually(is_busy)
         reading.cancel()
-        await eventually(is_idle, seconds=1)
+        await eventually(is_idle, seconds=behind.stops_within_seconds)
 
 
 async def test_full_target_ran_nothing(opened):

@@ -163,3 +163,24 @@ async def test_healthy_target_is_itself(run, guarded, inner):
     assert guarded.state() == inner.state()
     assert (guarded.name, guarded.paid) == ("yotta", True)
     assert inner.closed == 1
+
+
+@pytest.mark.parametrize(
+    "error", [None, PromptRefused("PROMPT_TOO_LONG", "Too long.", {}), FAILURE]
+)
+async def test_breaker_in_trouble_changes_no_answer(run, guarded, monkeypatch, clock, error):
+    """What the target said is what the caller hears, whatever becomes of the record."""
+    for _ in range(2):
+        await run(FAILURE)
+    clock.advance(30)
+
+    async def fail(*_):
+        raise RuntimeError("a bug of the breaker")
+
+    monkeypatch.setattr(guarded.breaker, "record", fail)
+    with capture_logs() as logs:
+        events, caught = await run(Started("yotta", "small"), error or Delta("a", 1))
+
+    assert caught is error
+    assert len(events) == (2 if error is None else 1)
+    assert logs[0]["event"] == "breaker.unrecorded"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Final
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from compute_router.domain.breaker import Breaker, BreakerRules, Outcome, Permit
 from compute_router.usecases.local_breaker import LocalBreaker
@@ -37,7 +39,8 @@ end
 local open_until = tonumber(kept[2] or '')
 local probed, probe_until = kept[3] or '', tonumber(kept[4] or '0')
 local wait_until = tonumber(kept[5] or '0')
-local permit, changed = 0, false
+-- Whoever comes back to Redis has to see that it can be written to.
+local permit, changed = 0, verb == 'return'
 
 local function fail()
   failed, open_until, probed, probe_until = {}, now + open, '', 0
@@ -103,7 +106,14 @@ class RedisBreaker:
     async def admit(self) -> Permit | None:
         probe = new_id()
         # While Redis is known to be away, nobody waits for it but `read`.
-        granted = None if self._away else await self._run("admit", probe=probe)
+        granted = None
+        if not self._away:
+            try:
+                granted = await self._run("admit", probe=probe)
+            except asyncio.CancelledError:
+                # Redis may have made it the probe already: nobody else could try for long.
+                await self._run("record", probe, Outcome.UNKNOWN)
+                raise
         if granted is None:
             return await self._local.admit()
         return (None, Permit(), Permit(probe))[granted]
@@ -118,12 +128,15 @@ class RedisBreaker:
 
     async def read(self) -> None:
         """Learn how the breaker stands in Redis; repeat it, so that `view` is up to date."""
-        await self._run("read")
+        await self._run("return" if self._away else "read")
 
     async def _run(
         self, verb: str, probe: str = "", outcome: str = "", wait_milliseconds: int = 0
     ) -> int | None:
-        """Run the script; `None` says that Redis is away. It takes no longer than a command may."""
+        """Run the script; `None` says that Redis is away, or refuses.
+
+        It takes no longer than a command may.
+        """
         rules = self._rules
         seconds = (rules.window_seconds, rules.open_seconds, rules.probe_seconds)
         arguments: list[str | int] = [verb, probe, outcome, wait_milliseconds, rules.failures]
@@ -132,9 +145,10 @@ class RedisBreaker:
                 granted, *reply = await self._script(
                     keys=[self._key], args=[*arguments, *(int(s * 1000) for s in seconds)]
                 )
-        except Unavailable as error:
+        except (Unavailable, RedisError) as error:
+            # An error reply too (OOM, MISCONF, NOPERM): no trouble of Redis may end a call.
             if not self._away:
-                log.warning("breaker.redis_away", reason=error.reason)
+                log.warning("breaker.redis_away", reason=type(error.__cause__ or error).__name__)
             self._away = True
             return None
         self._away = False

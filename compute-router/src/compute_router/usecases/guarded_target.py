@@ -75,7 +75,10 @@ class GuardedTarget:
         if not permit.probe and outcome is not Outcome.SICK and wait is None:
             return
         before = self.breaker.view().state
-        await self.breaker.record(permit, outcome, wait)
+        try:
+            await self.breaker.record(permit, outcome, wait)
+        except Exception as error:  # noqa: BLE001 -- an answer or its true error must not be lost
+            log.error("breaker.unrecorded", target=self.name, reason=type(error).__name__)
         after = self.breaker.view().state
         if after is not before:
             log.warning("breaker.changed", target=self.name, before=before, after=after)
