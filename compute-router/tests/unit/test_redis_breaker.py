@@ -18,6 +18,7 @@ class FakeRedis:
     def __init__(self) -> None:
         self.answers = {}
         self.asked = []
+        self.was_asked = asyncio.Event()
 
     def register_script(self, _):
         return self
@@ -25,6 +26,7 @@ class FakeRedis:
     async def __call__(self, *, keys, args):
         verb, probe, outcome = args[:3]
         self.asked.append((verb, probe, outcome))
+        self.was_asked.set()
         answer = self.answers.get(verb, CLOSED)
         if isinstance(answer, Exception):
             raise answer
@@ -83,8 +85,7 @@ async def test_caller_that_leaves_gives_the_probe_back(redis, breaker):
     """Redis may have granted it before the caller was cancelled."""
     redis.answers = {"admit": asyncio.Event()}
     asking = asyncio.create_task(breaker.admit())
-    while not redis.asked:
-        await asyncio.sleep(0)
+    await redis.was_asked.wait()
 
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -77,7 +77,8 @@ class GuardedTarget:
         before = self.breaker.view().state
         try:
             await self.breaker.record(permit, outcome, wait)
-        except Exception as error:  # noqa: BLE001 -- an answer or its true error must not be lost
+        except Exception as error:
+            # Neither an answer nor the true error may be lost by this.
             log.error("breaker.unrecorded", target=self.name, reason=type(error).__name__)
         after = self.breaker.view().state
         if after is not before:
