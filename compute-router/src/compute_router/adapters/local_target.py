@@ -162,9 +162,12 @@ class LocalTarget:
         try:
             while (response := await self._read(call)) is not grpc.aio.EOF:
                 event = event_of(response, LOCAL)
-                if event is not None:
-                    has_started = has_started or isinstance(event, Started)
-                    yield event
+                if event is None:
+                    continue
+                if isinstance(event, Started):
+                    self._check_identity(event, worker)
+                    has_started = True
+                yield event
         except grpc.aio.AioRpcError as error:
             raise self._named(from_rpc_error(error), worker, task, has_started) from error
         except TimeoutError as error:
@@ -177,6 +180,14 @@ class LocalTarget:
     async def _read(self, call: Any) -> Any:
         async with asyncio.timeout(self._patience.silence_seconds):
             return await call.read()
+
+    def _check_identity(self, started: Started, worker: Worker) -> None:
+        """Refuse an answer in another worker's name: its result would be booked on that one."""
+        if started.worker_id != worker.worker_id:
+            # What it calls itself is not ours to repeat: it may be anything.
+            log.error("worker.impostor", worker_id=worker.worker_id, address=worker.address)
+            self._put_aside(worker, "impostor")
+            raise ExecutionFailed(LOCAL, "WORKER_IMPOSTOR")
 
     def _named(
         self, error: ServiceError, worker: Worker, task: Task, has_started: bool
