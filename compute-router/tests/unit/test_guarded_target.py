@@ -9,6 +9,7 @@ from compute_router.domain.breaker import BreakerRules, BreakerState
 from compute_router.domain.errors import (
     AskedToWait,
     ExecutionFailed,
+    KeyRefused,
     ModelNotServed,
     NoCapacity,
     OperationNotServed,
@@ -60,6 +61,8 @@ def run(guarded, inner):
     ("error", "counts"),
     [
         (FAILURE, True),
+        (ExecutionFailed("yotta", "BODY_TOO_LARGE"), False),
+        (ExecutionFailed("yotta", "EVENT_TOO_LARGE"), False),
         (WorkerLost("w"), True),
         (TargetAway("small", "away"), True),
         (NoCapacity("small"), False),
@@ -72,7 +75,7 @@ def run(guarded, inner):
     ],
 )
 async def test_only_bad_health_opens_it(run, guarded, error, counts):
-    """A refused prompt, a quota or a bug of ours is no illness of the target."""
+    """A refused prompt, an answer too large, a quota or a bug of ours is no illness of it."""
     for _ in range(2):
         assert (await run(error))[1] is error
 
@@ -135,7 +138,11 @@ async def test_probe_that_is_left_makes_room(run, guarded, inner, clock):
 
 @pytest.mark.parametrize(
     "error",
-    [AskedToWait("small", timedelta(seconds=7)), TargetAway("small", "503", timedelta(seconds=7))],
+    [
+        AskedToWait("small", timedelta(seconds=7)),
+        TargetAway("small", "503", timedelta(seconds=7)),
+        KeyRefused("small", "its key", timedelta(seconds=7)),
+    ],
 )
 async def test_wish_to_wait_is_kept(run, guarded, inner, clock, error):
     """Not called before its time; then called again."""

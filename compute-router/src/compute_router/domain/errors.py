@@ -84,6 +84,18 @@ class TargetAway(TargetUnavailable):
         self.wait = wait
 
 
+class KeyRefused(TargetUnavailable):
+    """A target does not accept our key, or our account: only an operator can change that.
+
+    Args:
+        wait: How long it is left alone, so that waiting jobs don't hammer at it.
+    """
+
+    def __init__(self, model: str, why: str, wait: timedelta) -> None:
+        super().__init__(model, why, wait)
+        self.wait = wait
+
+
 class PromptRefused(RanNothing):
     """A target looked at the prompt and refused it: too long, or not to be understood.
 
@@ -95,6 +107,11 @@ class PromptRefused(RanNothing):
     def __init__(self, reason: str, message: str, metadata: Mapping[str, str]) -> None:
         super().__init__(message, metadata=metadata)
         self.reason = reason
+
+    @property
+    def holds_everywhere(self) -> bool:
+        """Return whether no other target would take it: it is malformed, not merely too long."""
+        return self.reason not in (PROMPT_TOO_LONG, OperationNotServed.reason)
 
 
 class GoNotGiven(RanNothing):
@@ -134,6 +151,7 @@ class ExecutionFailed(ServiceError):
             f"The target {target} failed while it ran the prompt.",
             metadata={"target": target, "cause": cause},
         )
+        self.cause = cause
 
 
 class ForeignWorkerId(ServiceError):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -14,6 +15,7 @@ from compute_router.domain.breaker import BreakerState, Outcome, Permit
 from compute_router.domain.errors import (
     AskedToWait,
     ExecutionFailed,
+    KeyRefused,
     NoCapacity,
     RanNothing,
     TargetAway,
@@ -26,6 +28,9 @@ from compute_router.usecases.ports import BreakerView, CircuitBreaker, Target
 from service_kit.errors import ServiceError
 
 log = structlog.get_logger(__name__)
+
+# What one prompt can bring about, however well the target is: no tenant closes it for all.
+_CAUSED_BY_PROMPT: Final = frozenset({"BODY_TOO_LARGE", "EVENT_TOO_LARGE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,11 @@ def _judged(error: ServiceError) -> tuple[Outcome, timedelta | None]:
     """Return what an error says about the target's health, and how long it wants to rest."""
     if isinstance(error, TargetAway):
         return Outcome.SICK, error.wait
+    if isinstance(error, ExecutionFailed) and error.cause in _CAUSED_BY_PROMPT:
+        return Outcome.UNKNOWN, None
     if isinstance(error, (ExecutionFailed, WorkerLost)):
         return Outcome.SICK, None
-    if isinstance(error, AskedToWait):
+    if isinstance(error, (AskedToWait, KeyRefused)):
         return Outcome.WELL, error.wait
     if isinstance(error, RanNothing) and not isinstance(error, NoCapacity):
         # It answered: it is the prompt, the model or the key that it does not take.
