@@ -49,11 +49,12 @@ class OpenAiModels:
     async def _asked(self) -> tuple[str, ...]:
         async with self._http.asked("GET", "/v1/models") as answer:
             if answer.status in KEY_REFUSED:
-                log.error(f"{self._target}.key_refused", status=answer.status)
+                log.error("provider.key_refused", target=self._target, status=answer.status)
             if answer.status != 200:
                 raise BadAnswer(f"HTTP_{answer.status}")
             rows = object_of(await answer.read(_MAX_LIST_BYTES)).get("data")
         if not isinstance(rows, list):
             raise BadAnswer("NOT_UNDERSTOOD")
         names = (row.get("id") for row in rows if isinstance(row, dict))
-        return tuple(dict.fromkeys(name for name in names if is_model_name(name)))[:MAX_MODELS]
+        # In one order, whatever the provider's: `auto` takes the first.
+        return tuple(sorted({name for name in names if is_model_name(name)})[:MAX_MODELS])

@@ -157,7 +157,7 @@ class OpenAiTarget:
             except Broken as error:
                 log.info("provider.error_unread", target=self.name, cause=error.cause)
         if answer.status in KEY_REFUSED:
-            log.error(f"{self.name}.key_refused", status=answer.status)
+            log.error("provider.key_refused", target=self.name, status=answer.status)
         retry_after = retry_after_of(answer.headers, self._clock.now())
         refusal = Refusal(answer.status, body, retry_after)
         return refusal.error(self.name, task.model, task.job.operation)

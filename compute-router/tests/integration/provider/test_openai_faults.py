@@ -340,7 +340,8 @@ async def test_nothing_secret_is_told(provider, make_target, say, caplog, capfd)
         provider.does(say.stream(say.event({"error": {"message": echo}})))
         told += repr((await run(target))[1])
 
-    assert [entry["status"] for entry in logs if entry["event"] == "yotta.key_refused"] == [401]
+    refused = [entry for entry in logs if entry["event"] == "provider.key_refused"]
+    assert [(entry["target"], entry["status"]) for entry in refused] == [("yotta", 401)]
     told += f"{logs} {caplog.text} {capfd.readouterr()} {target.state()}"
     for secret in ("cloud-4711", PROMPT, "SAID-BY"):
         assert secret not in told
