@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from job_fakes import (
@@ -124,6 +125,21 @@ class TestErrors:
         world.executor.play((an_error("MODEL_NOT_SERVED", ErrorCode.NOT_FOUND),))
         ended = await execute(world, await world.claimed())
         assert ended.state is JobState.PENDING
+
+    async def test_target_s_own_refusal_stays(self, world):
+        """A decision was made: somebody was asked, and knows the model no more."""
+        refusal = an_error("MODEL_NOT_SERVED", ErrorCode.NOT_FOUND)
+        world.executor.play((DECISION, refusal))
+        ended = await execute(world, await world.claimed())
+        assert (ended.state, ended.failure_reason) == (JobState.FAILED, "MODEL_NOT_SERVED")
+
+    async def test_target_is_left_alone_for_as_long_as_it_asks(self, world):
+        error = an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED)
+        error.retry_after = timedelta(seconds=20)
+        world.executor.play((error,))
+        job = await world.claimed()
+        await execute(world, job)
+        assert world.store.tables.available_at[job.id] >= world.clock.now() + error.retry_after
 
     async def test_model_that_nobody_lists_fails(self, world):
         world.executor.play((an_error("MODEL_NOT_SERVED", ErrorCode.NOT_FOUND),))

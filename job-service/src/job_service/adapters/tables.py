@@ -84,6 +84,8 @@ jobs = Table(
     Column("event_seq", Integer, nullable=False, server_default=text("1")),
     # the vectors of all inputs, one after the other: 32-bit floats, little-endian
     Column("result_embeddings", LargeBinary),
+    # attempts in a row that nothing could take
+    Column("waits", Integer, nullable=False, server_default=ZERO),
     CheckConstraint("kind IN ('queued', 'interactive')", name="kind_known"),
     CheckConstraint(
         "state IN ('admitting', 'blocked', 'pending', 'running', 'retrying',"

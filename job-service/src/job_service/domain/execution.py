@@ -88,6 +88,7 @@ class Progress:
     started: Started | None = None
     texts: list[str] = field(default_factory=list)
     vectors: dict[int, bytes] = field(default_factory=dict)
+    was_dispatched: bool = False
     tokens_counted: int = 0
     finished: Finished | None = None
 
@@ -108,6 +109,8 @@ class Progress:
         match event:
             case RouteDecision():
                 self.decision = event
+            case Dispatching():
+                self.was_dispatched = True
             case Started():
                 self.started = event
             case Delta():
@@ -134,8 +137,9 @@ class Verdict(StrEnum):
     FINAL = "final"
 
 
+NO_CAPACITY: Final = "NO_CAPACITY"
 _NOTHING_RAN: Final = frozenset(
-    {"NO_CAPACITY", "TARGET_UNAVAILABLE", "GO_NOT_GIVEN", "WORKER_BUSY", "WORKER_DRAINING"}
+    {NO_CAPACITY, "TARGET_UNAVAILABLE", "GO_NOT_GIVEN", "WORKER_BUSY", "WORKER_DRAINING"}
 )
 _LOST: Final = frozenset({"WORKER_LOST"})
 _FINAL: Final = frozenset(
@@ -157,6 +161,8 @@ class ExecutionError:
     reason: str
     code: ErrorCode
     message: str
+    retry_after_seconds: float = 0.0
+    """How long whoever refused asks to be left alone."""
 
     def verdict(self, *, started: bool) -> Verdict:
         """Return what to do about it, by whether the target had begun."""

@@ -11,6 +11,7 @@ from job_service.domain.charge import Terms, Usage, UsageSource, counted_usage, 
 from job_service.domain.decision import RouteDecision
 from job_service.domain.errors import JobAlreadyFinished
 from job_service.domain.execution import (
+    NO_CAPACITY,
     Dispatching,
     ExecutionError,
     FinishReason,
@@ -22,6 +23,9 @@ from job_service.domain.specification import JobKind, JobSpecification
 AMBIGUOUS: Final = "AMBIGUOUS"
 INTERRUPTED: Final = "INTERRUPTED"
 LOST_TOO_OFTEN: Final = "LOST_TOO_OFTEN"
+MOST_DOUBLINGS: Final = 16
+# Whoever asks for more is asked again nevertheless: it may be wrong, or back early.
+MOST_ASKED_SECONDS: Final = 60.0
 
 
 class JobState(StrEnum):
@@ -91,15 +95,25 @@ class RetryPolicy:
     Attributes:
         backoff_seconds: Before the first retry; doubled for each further one.
         max_lost: So many lost executions make a dead letter.
-        wait_seconds: Until work is offered again that found no capacity.
+        wait_seconds: Until work is offered again that nothing could take; doubled for each
+            further time in a row.
+        most_wait_seconds: What such doubling comes to at most.
     """
 
     backoff_seconds: float = 60.0
     max_lost: int = 5
     wait_seconds: float = 0.5
+    most_wait_seconds: float = 30.0
 
     def backoff(self, retry_count: int) -> float:
         return float(self.backoff_seconds * 2**retry_count)
+
+    def wait(self, waits: int, asked_seconds: float, jitter: float) -> float:
+        """Return how long to wait after so many waits; as long as was asked for, within reason."""
+        doubled = self.wait_seconds * 2 ** min(waits, MOST_DOUBLINGS)
+        grown = min(doubled, max(self.wait_seconds, self.most_wait_seconds))
+        floor = min(asked_seconds, MOST_ASKED_SECONDS) * max(1.0, jitter)
+        return max(grown * jitter, floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +147,12 @@ class Job:
     period: str | None = None
 
     tokens_counted: int = 0
+    # Attempts in a row that nothing could take.
+    waits: int = 0
     # Of the attempt that ends; told in its last event, not stored with the job.
     delta_count: int | None = None
+    # Of the attempt that ends: the router had no room for it. Not stored either.
+    found_full: bool = False
     decision: RouteDecision | None = None
     executed_target: str | None = None
     executed_model: str | None = None
@@ -345,8 +363,7 @@ class Job:
         cleared = replace(known, dispatch=None)
         verdict = error.verdict(started=progress.started is not None)
         if verdict is Verdict.WAIT:
-            waiting = cleared.handed_back(policy.wait_seconds * jitter)
-            return replace(waiting, last_error=error.message)
+            return cleared._waiting(error, progress, policy, jitter)
         if verdict is Verdict.LOST:
             return cleared._lost(error.message, policy)
         if verdict is Verdict.FINAL:
@@ -452,8 +469,21 @@ class Job:
             return self._ambiguous(error.message)
         return replace(self, dispatch=None)._failed(error.reason, error.message)
 
+    def _waiting(
+        self, error: ExecutionError, progress: Progress, policy: RetryPolicy, jitter: float
+    ) -> Job:
+        """Return this job to be offered again, the later the more often nothing could take it."""
+        waits = 0 if progress.started else self.waits
+        return replace(
+            self.handed_back(policy.wait(waits, error.retry_after_seconds, jitter)),
+            waits=waits + 1,
+            last_error=error.message,
+            # A paid target that asks to wait says nothing about the room that others have.
+            found_full=error.reason == NO_CAPACITY and not progress.was_dispatched,
+        )
+
     def _lost(self, message: str, policy: RetryPolicy) -> Job:
-        lost = replace(self, lost_count=self.lost_count + 1, last_error=message)
+        lost = replace(self, waits=0, lost_count=self.lost_count + 1, last_error=message)
         if lost.lost_count >= policy.max_lost:
             return replace(lost, state=JobState.DEAD_LETTER, failure_reason=LOST_TOO_OFTEN)
         return lost.handed_back(0)
@@ -466,6 +496,7 @@ class Job:
             failed,
             state=JobState.RETRYING,
             retry_count=self.retry_count + 1,
+            waits=0,
             lease_token=None,
             delay_seconds=policy.backoff(self.retry_count) * jitter,
             **_NOTHING_RAN_YET,
@@ -478,4 +509,5 @@ _NOTHING_RAN_YET: Final[dict[str, Any]] = {
     "decision": None,
     "executed_target": None,
     "executed_model": None,
+    "found_full": False,
 }

@@ -91,7 +91,9 @@ class DispatchJobs:
         if ended is None:
             return True
         if ended.state is JobState.PENDING:
-            self.places.found_no_capacity()
+            # What waits for something else says nothing about the room that is left.
+            if ended.found_full:
+                self.places.found_no_capacity()
             return False
         if ended.state is JobState.COMPLETED:
             self.places.found_capacity()

@@ -75,6 +75,11 @@ class StopSignal:
         self._changed.clear()
 
 
+def _execution_error(error: ServiceError) -> ExecutionError:
+    asked = error.retry_after.total_seconds() if error.retry_after else 0.0
+    return ExecutionError(error.reason, error.code, error.message, asked)
+
+
 def nobody_listens(_: ExecutionEvent) -> None:
     """Take the events of a job whose caller is not waiting."""
 
@@ -149,7 +154,7 @@ class ExecuteAttempt:
                         if attempt.deltas is not None and isinstance(event, Delta):
                             attempt.deltas.add(event.text)
             except ServiceError as error:
-                return ExecutionError(error.reason, error.code, error.message)
+                return _execution_error(error)
             finally:
                 # Asked rather than cancelled: a statement that is cancelled costs a connection.
                 attempt.has_ended = True
@@ -211,8 +216,10 @@ class ExecuteAttempt:
         ended = error or ExecutionError(
             "EXECUTION_FAILED", ErrorCode.INTERNAL, "The answer ended before its end."
         )
-        if ended.reason == "MODEL_NOT_SERVED" and self._may_be_served(job):
-            ended = replace(ended, reason="NO_CAPACITY", code=ErrorCode.UNAVAILABLE)
+        # After a decision it is the target's own word, and stays.
+        is_unknown = ended.reason == "MODEL_NOT_SERVED" and progress.decision is None
+        if is_unknown and self._may_be_served(job):
+            ended = replace(ended, reason="TARGET_UNAVAILABLE", code=ErrorCode.UNAVAILABLE)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311 -- not a secret
         return job.errored(ended, progress, self.policy, jitter)
 
