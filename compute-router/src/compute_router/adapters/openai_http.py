@@ -20,6 +20,10 @@ from pydantic import SecretStr
 _KEEPALIVE_SECONDS: Final = 2.0
 # How long the last bytes after the answer are waited for, to use the connection again.
 _REST_SECONDS: Final = 0.1
+# How long the body of an error is waited for: another target may be waiting for the prompt.
+_ERROR_SECONDS: Final = 2.0
+# Only these say that there was no connection, and only while nothing but `connection.` was traced.
+_UNCONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class NotSent(Exception):
@@ -96,6 +100,18 @@ class Answer:
         async with aclosing(self.chunks(max_bytes)) as chunks:
             async for chunk in chunks:
                 body += chunk
+        return body
+
+    async def beginning(self, max_bytes: int) -> bytearray:
+        """Return what comes of the body in a moment, up to that size."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(_ERROR_SECONDS), aclosing(self.chunks(max_bytes)) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+        except (TimeoutError, Broken):
+            # The status says what there is to say; the body is a help.
+            return body
         return body
 
     async def rest(self, max_bytes: int = 4096) -> None:
@@ -198,8 +214,9 @@ class OpenAiHttp:
 
                 async def trace(event: str, _: Mapping[str, Any]) -> None:
                     nonlocal sent_at
-                    # Up to here nothing but the connection was made. That is the proof.
-                    if event.endswith("send_request_headers.started"):
+                    # Up to here nothing but the connection was made. That is the proof. Any
+                    # event that we don't know counts as sent.
+                    if sent_at is None and not event.startswith("connection."):
                         sent_at = loop.time()
                         timeout.reschedule(min(end, sent_at + self._patience.first_byte_seconds))
 
@@ -211,7 +228,7 @@ class OpenAiHttp:
             cause = "TOTAL_TIMEOUT" if loop.time() >= end else "FIRST_BYTE_TIMEOUT"
             raise Broken(cause) from error
         except httpx.HTTPError as error:
-            if sent_at is None:
+            if sent_at is None and isinstance(error, _UNCONNECTED):
                 raise NotSent("it can't be reached") from error
             raise Broken("CUT_OFF") from error
         return response, (sent_at or started) + self._patience.first_byte_seconds
