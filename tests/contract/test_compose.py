@@ -131,12 +131,36 @@ def test_addresses_are_those_of_containers(services):
 
 
 def test_no_secret_is_written_down(compose):
-    """A secret is a file, or a variable of `.env` without a default."""
+    """No secret stands in an environment, where `docker inspect` shows it: each is a file."""
     for name, service in compose["services"].items():
         for variable, value in (service.get("environment") or {}).items():
-            if re.search(r"(PASSWORD|SECRET|_KEY|DATABASE_URL|REDIS_URL)$", variable):
-                assert re.fullmatch(r"\$\{[A-Z_]+:-\}", value), (name, variable)
+            is_secret = re.search(r"(PASSWORD|SECRET|_KEY|DATABASE_URL|REDIS_URL)$", variable)
+            assert not is_secret, (name, variable)
             assert not re.search(r"://[^/@]*:[^/@]*@", str(value)), (name, variable)
+
+
+def test_key_of_yotta_is_a_file_of_the_operator(repository, compose):
+    """The router alone sees it; without one there is an empty file, and the router is not told."""
+    users = {name for name, each in compose["services"].items() if "secrets" in each}
+    variable = compose["services"]["compute-router"]["environment"]["YOTTA_API_KEY_FILE"]
+    [(secret, place)] = compose["secrets"].items()
+    given = re.fullmatch(r"\$\{YOTTA_API_KEY_FILE:-\./(.*)\}", place["file"])
+
+    assert users == {"compute-router"}
+    assert variable == f"${{YOTTA_API_KEY_FILE:+/run/secrets/{secret}}}"
+    assert given is not None
+    assert (repository / given[1]).read_bytes() == b""
+
+
+def test_no_registry_is_asked_for_our_images(services):
+    """Their names belong to nobody: what a stranger put there would run with our secrets."""
+    ours = {name: each for name, each in services.items() if each["image"].startswith("weir/")}
+    built = {each["image"] for each in ours.values() if "build" in each}
+
+    for name, service in ours.items():
+        assert service["pull_policy"] == ("build" if "build" in service else "never"), name
+        assert service["image"] in built, name
+    assert ours.keys() >= {*MODULES, *ONE_SHOT}
 
 
 def test_only_the_edge_is_published(compose):

@@ -61,6 +61,10 @@ class Project:
             stdin=stdin,
         )
 
+    def run_once(self, *command: str) -> str:
+        """Return what a one-shot service printed; its image is the one that was built before."""
+        return self.compose("run", "--rm", "--pull", "never", *command)
+
     def docker(self, *arguments: str, seconds: float = 60) -> str:
         """Return what `docker ...` printed."""
         return run(

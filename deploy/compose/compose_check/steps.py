@@ -93,7 +93,7 @@ class Steps:
 
     def log_in(self) -> str:
         """Log in with the password that was made at the first start."""
-        password = self._project.compose("run", "--rm", "setup", "admin-password").split()[-1]
+        password = self._project.run_once("setup", "admin-password").split()[-1]
         self._client = Client(self._project.url, password)
         return "logged in"
 
@@ -165,17 +165,17 @@ class Steps:
         """Jobs, holds, ledger and budgets agree."""
 
         def consistent() -> str | None:
-            report = self._project.compose("run", "--rm", "check-ledger")
+            report = self._project.run_once("check-ledger")
             return report.strip().splitlines()[-1]
 
         return wait_for("a ledger without drift", consistent, seconds=60)
 
     def again(self) -> str:
         """What was stopped as a whole comes up again with its data, and its keys."""
-        before = self._project.compose("run", "--rm", "setup", "admin-password")
+        before = self._project.run_once("setup", "admin-password")
         self._project.compose("down", "--timeout", "30", seconds=180)
         self._up("--no-build", *STORAGE, *SERVICES)
-        if self._project.compose("run", "--rm", "setup", "admin-password") != before:
+        if self._project.run_once("setup", "admin-password") != before:
             raise CheckFailed("the secrets did not outlive the containers")
         return wait_for("an answer", self._chat, seconds=60)
 
