@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from job_service.domain.answer import Entry
 from job_service.domain.job_events import LifecycleRecord
 from job_service.usecases.event_ports import DeltaWrite
+from job_service.usecases.publish_deltas import DeltaPublisher
 from service_kit.errors import Unavailable
 
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
@@ -70,6 +71,15 @@ class FakeDeltas:
             ][:limit]
             for position in positions
         ]
+
+
+class WokenPublisher(DeltaPublisher):
+    """A publisher whose loop writes when an attempt ends."""
+
+    async def finish(self, attempt):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.flush())
+            await super().finish(attempt)
 
 
 class FakeLifecycle:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
-from event_fakes import FakeDeltas
+from event_fakes import FakeDeltas, WokenPublisher
 
 from job_service.domain.charge import Price, PriceBook, Usage
 from job_service.domain.decision import RouteDecision
@@ -35,7 +35,6 @@ from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Depths, OpenHold, PlacedHold
-from job_service.usecases.publish_deltas import DeltaPublisher
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
 from job_service.usecases.relay_settlements import RelaySettlements
@@ -664,6 +663,9 @@ class FakeMetrics:
     def lease_lost(self):
         self.counts["lease lost"] += 1
 
+    def deltas_failed(self):
+        self.counts["deltas failed"] += 1
+
     def usage_excess(self):
         self.counts["excess"] += 1
 
@@ -706,7 +708,7 @@ class World:
         )
         self.create = CreateJob(self.submit, self.admit)
         self.deltas = FakeDeltas()
-        self.publisher = DeltaPublisher(self.deltas, self.clock)
+        self.publisher = WokenPublisher(self.deltas, self.clock)
         self.execute = ExecuteAttempt(
             self.store,
             self.executor,

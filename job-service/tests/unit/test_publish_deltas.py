@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from event_fakes import FakeDeltas
+from event_fakes import FakeDeltas, WokenPublisher
 from job_fakes import until
 
 from job_service.domain.answer import Entry
@@ -31,7 +31,7 @@ class Attempt:
 class Setup:
     def __init__(self):
         self.store, self.clock = FakeDeltas(), FixedClock()
-        self.publisher = DeltaPublisher(self.store, self.clock)
+        self.publisher = WokenPublisher(self.store, self.clock)
         self.attempt = Attempt(self.publisher)
 
     async def say(self, *texts):
@@ -100,6 +100,36 @@ async def test_close_writes_the_rest_and_counts(setup):
     assert await setup.attempt.deltas.close() == 2
     assert setup.stream() == [Entry(1, "Hel"), Entry(2, "lo")]
     assert setup.store.kept == {"j1": KEEP_ENDED_SECONDS}
+
+
+async def test_attempts_that_end_together_share_a_round_trip(setup):
+    """None waits for the write of another."""
+    ending = [Attempt(setup.publisher, f"j{n}") for n in range(2, 30)]
+    for each in ending:
+        each.say("Hi")
+    await asyncio.gather(*(each.deltas.close() for each in ending))
+    assert setup.store.writes == 1
+    assert all(setup.stream(each.deltas.job_id) == [Entry(1, "Hi")] for each in ending)
+
+
+async def test_end_does_not_wait_long_for_redis(setup, monkeypatch):
+    """What hangs is left to the loop."""
+    never = asyncio.Event()
+
+    async def hang(batches, changed):
+        await never.wait()
+        return await FakeDeltas.write(setup.store, batches, changed)
+
+    monkeypatch.setattr(setup.store, "write", hang)
+    setup.attempt.say("Hi")
+    writing = asyncio.ensure_future(setup.publisher())
+    async with asyncio.timeout(10):
+        setup.attempt.deltas.has_ended = True
+        await DeltaPublisher.finish(setup.publisher, setup.attempt.deltas)
+    assert setup.stream() == []
+    never.set()
+    await writing
+    assert setup.stream() == [Entry(1, "Hi")]
 
 
 async def test_lost_reply_writes_nothing_twice(setup):

@@ -1,6 +1,6 @@
 """What an attempt tells its watchers, and what its last change says about that."""
 
-from job_fakes import ANSWER, DECISION, STARTED, a_job, admitted, an_error
+from job_fakes import ANSWER, DECISION, STARTED, a_job, admitted, an_error, until
 
 from job_service.domain.execution import Delta
 from job_service.domain.job import JobState
@@ -39,6 +39,32 @@ async def test_redis_away_fails_no_attempt(world):
     assert (ended.state, ended.result_text) == (JobState.COMPLETED, "Hello!")
     assert deltas_told(world, job) == 1
     assert world.deltas.writes == 1
+
+
+async def test_lease_is_kept_while_the_last_words_are_written(world, monkeypatch):
+    job = await world.claimed()
+    kept = []
+
+    async def slowly(_):
+        await world.store.lapse(job.id)
+        await until(lambda: world.store.job(job.id).lease_expires_at > world.clock.now(), 2)
+        kept.append(job.id)
+
+    monkeypatch.setattr(world.publisher, "finish", slowly)
+    ended = await world.execute(job, StopSignal())
+    assert (ended.state, kept) == (JobState.COMPLETED, [job.id])
+
+
+async def test_bug_in_telling_costs_no_answer(world, monkeypatch):
+    async def break_down(_):
+        raise KeyError("deltas")
+
+    monkeypatch.setattr(world.publisher, "finish", break_down)
+    job = await world.claimed()
+    ended = await world.execute(job, StopSignal())
+    assert (ended.state, ended.result_text) == (JobState.COMPLETED, "Hello!")
+    assert world.metrics.counts["deltas failed"] == 1
+    assert deltas_told(world, job) == 1
 
 
 async def test_attempt_that_will_be_repeated_counts_nothing(world):

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from event_fakes import FakeDeltas, FakeFeedMetrics, FakeLifecycle
+from event_fakes import FakeDeltas, FakeFeedMetrics, FakeLifecycle, WokenPublisher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_fakes import FakeStore, a_job, until
@@ -14,7 +14,6 @@ from readers import Reader
 from job_service.domain.errors import EventCursorInvalid, JobNotFound
 from job_service.domain.job import JobState
 from job_service.usecases.job_feeds import PAGE, JobFeeds
-from job_service.usecases.publish_deltas import DeltaPublisher
 from job_service.usecases.watch_job import WatchJob
 from service_kit.errors import Unavailable
 from service_kit.testing.clock import FixedClock
@@ -27,7 +26,7 @@ class Stage:
         self.clock = FixedClock()
         self.store, self.redis = FakeStore(self.clock), FakeDeltas()
         self.lifecycle = FakeLifecycle()
-        self.publisher = DeltaPublisher(self.redis, self.clock)
+        self.publisher = WokenPublisher(self.redis, self.clock)
         self.metrics = FakeFeedMetrics()
         self.feeds = JobFeeds(
             self.lifecycle, self.redis, self.store, self.metrics, self.clock, 1.0, window_deltas

@@ -26,6 +26,11 @@ class PrometheusJobMetrics:
             "Attempts that were discarded because their lease was somebody else's.",
             registry=registry,
         )
+        self._deltas_failed = Counter(
+            "job_deltas_failed_total",
+            "Attempts whose last deltas were not written because of a bug; they ended all the same.",
+            registry=registry,
+        )
         self._usage_excess = Counter(
             "job_usage_excess_total",
             "Jobs that cost more than their hold; the excess is ours.",
@@ -66,6 +71,9 @@ class PrometheusJobMetrics:
 
     def lease_lost(self) -> None:
         self._lease_lost.inc()
+
+    def deltas_failed(self) -> None:
+        self._deltas_failed.inc()
 
     def usage_excess(self) -> None:
         self._usage_excess.inc()

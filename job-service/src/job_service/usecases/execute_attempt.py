@@ -124,11 +124,9 @@ class ExecuteAttempt:
         if stop.reason is StopReason.LEASE_LOST:
             self._tell_discarded(job)
             return None
-        # Before the end is known, so that whoever sees the end can have all that was said.
-        delta_count = await attempt.close_deltas()
         now = self._conclude(attempt, error)
         if now.state.is_final:
-            now = replace(now, delta_count=delta_count)
+            now = replace(now, delta_count=attempt.delta_count)
         ran = attempt.job.noting(attempt.progress)
         await failpoint("before_finish")
         stored = await self._finish(attempt, now, ran)
@@ -144,22 +142,40 @@ class ExecuteAttempt:
             return None
         async with asyncio.TaskGroup() as tasks:
             try:
-                async with self.executor.execute(attempt.job) as stream:
-                    tasks.create_task(self._keep_lease(attempt, stream))
-                    async for event in stream.events():
-                        attempt.progress.note(event)
-                        if isinstance(event, (Dispatching, Released)):
-                            await self._record(attempt, stream, event)
-                        attempt.emit(event)
-                        if attempt.deltas is not None and isinstance(event, Delta):
-                            attempt.deltas.add(event.text)
-            except ServiceError as error:
-                return _execution_error(error)
+                error = await self._follow(attempt, tasks)
+                # Before the end is known, so that whoever sees it can have all that was said.
+                await self._close_deltas(attempt)
             finally:
                 # Asked rather than cancelled: a statement that is cancelled costs a connection.
                 attempt.has_ended = True
                 attempt.stop.wake()
+        return error
+
+    async def _follow(self, attempt: _Attempt, tasks: asyncio.TaskGroup) -> ExecutionError | None:
+        """Take in what the router tells, to the end of that."""
+        try:
+            async with self.executor.execute(attempt.job) as stream:
+                tasks.create_task(self._keep_lease(attempt, stream))
+                async for event in stream.events():
+                    attempt.progress.note(event)
+                    if isinstance(event, (Dispatching, Released)):
+                        await self._record(attempt, stream, event)
+                    attempt.emit(event)
+                    if attempt.deltas is not None and isinstance(event, Delta):
+                        attempt.deltas.add(event.text)
+        except ServiceError as error:
+            return _execution_error(error)
         return None
+
+    async def _close_deltas(self, attempt: _Attempt) -> None:
+        """Have the last words written. Nothing that goes wrong there is worth an answer."""
+        if attempt.deltas is None or attempt.stop.reason is StopReason.LEASE_LOST:
+            return
+        try:
+            await attempt.deltas.close()
+        except Exception:
+            log.exception("deltas.close_failed", job_id=attempt.job.id)
+            self.metrics.deltas_failed()
 
     async def _record(
         self, attempt: _Attempt, stream: ExecutionStream, event: Dispatching | Released
@@ -291,8 +307,7 @@ class _Attempt:
     deltas: AttemptDeltas | None = None
     has_ended: bool = False
 
-    async def close_deltas(self) -> int:
-        """Return in how many pieces the answer came."""
-        if self.deltas is None:
-            return len(self.progress.texts)
-        return await self.deltas.close()
+    @property
+    def delta_count(self) -> int:
+        """In how many pieces the answer came."""
+        return len(self.progress.texts) if self.deltas is None else self.deltas.count

@@ -20,6 +20,8 @@ FLUSH_CHARACTERS: Final = 16 * 1024
 # What one attempt may have waiting. Beyond it, the next write is a snapshot.
 MOST_CHARACTERS: Final = 64 * 1024
 QUIET_SECONDS: Final = 1.0
+# What the end of an attempt waits for its last words to be written.
+FINISH_SECONDS: Final = 0.2
 KEEP_RUNNING_SECONDS: Final = 3600
 KEEP_ENDED_SECONDS: Final = 300
 
@@ -60,8 +62,9 @@ class AttemptDeltas:
         """Return how many deltas there were, after a try to write what is left."""
         self.has_ended = True
         if self.count > 0 or self._open:
-            await self.publisher.finish(self)
+            # Numbered before anybody may see it: the end tells how many there are.
             self._seal()
+            await self.publisher.finish(self)
         return self.count
 
     def batch(self) -> DeltaBatch | None:
@@ -119,6 +122,8 @@ class DeltaPublisher:
         self._waiting: dict[tuple[str, int], AttemptDeltas] = {}
         self._changed: set[str] = set()
         self._hurry = asyncio.Event()
+        # Set when what waits now was written, or was let go of.
+        self._settled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._quiet_until = 0.0
         self._is_away = False
@@ -146,12 +151,20 @@ class DeltaPublisher:
             self._hurry.set()
 
     async def finish(self, attempt: AttemptDeltas) -> None:
-        """Write the last of an attempt now, unless Redis is known to be away."""
-        self._waiting.pop((attempt.job_id, attempt.attempt), None)
+        """Have the last of an attempt written with the next batch, and wait a little for that.
+
+        Nobody waits while Redis is known to be away.
+        """
         if self._is_quiet:
+            self._waiting.pop((attempt.job_id, attempt.attempt), None)
             return
-        async with self._one_at_a_time:
-            await self._write([attempt], ())
+        self.announce(attempt, hurry=True)
+        settled = self._settled
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await settled.wait()
+        except TimeoutError:
+            log.warning("deltas.late", job_id=attempt.job_id)
 
     async def __call__(self) -> None:
         """Write until nothing waits. A loop calls this when it is woken."""
@@ -165,10 +178,20 @@ class DeltaPublisher:
         async with self._one_at_a_time:
             attempts, self._waiting = list(self._waiting.values()), {}
             changed, self._changed = self._changed, set()
-            if not await self._write(attempts, changed):
-                for each in attempts:
-                    if not each.has_ended:
-                        self._waiting.setdefault((each.job_id, each.attempt), each)
+            settled, self._settled = self._settled, asyncio.Event()
+            self._hurry.clear()
+            try:
+                if not await self._write(attempts, changed):
+                    self._keep(attempts)
+            finally:
+                settled.set()
+
+    def _keep(self, attempts: Sequence[AttemptDeltas]) -> None:
+        """Have those wait on that Redis did not take, but for any that has ended meanwhile."""
+        unwritten = {(each.job_id, each.attempt): each for each in attempts} | self._waiting
+        self._waiting = {key: each for key, each in unwritten.items() if not each.has_ended}
+        self._settled.set()
+        self._settled = asyncio.Event()
 
     @property
     def _is_quiet(self) -> bool:
@@ -178,7 +201,6 @@ class DeltaPublisher:
         if self._is_quiet:
             await asyncio.sleep(self._quiet_until - self._clock.monotonic())
             return
-        self._hurry.clear()
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._hurry.wait()
