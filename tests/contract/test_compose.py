@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import stat
+import subprocess
 from urllib.parse import urlsplit
 
 import pytest
@@ -93,6 +94,20 @@ def test_what_keeps_running_has_a_health_check(services, dockerfiles):
         file = dockerfile_of(services, services[name])
         has = "healthcheck" in services[name] or "\nHEALTHCHECK --" in dockerfiles[file or ""]
         assert has, name
+
+
+def test_gpu_image_is_never_that_of_cpus(repository, services):
+    """Its build asks for CUDA, and fails with what to do where no index of such wheels is given."""
+    arguments = services["gpu-worker-gpu"]["build"]["args"]
+    script = repository / "deploy" / "docker" / "install_engine.sh"
+    done = subprocess.run(
+        ["sh", script, arguments["ENGINE"], ""], capture_output=True, text=True, check=False
+    )
+
+    assert arguments == {"ENGINE": "cuda", "CUDA_WHEELS": "${CUDA_WHEELS:-}"}
+    assert done.returncode == 1
+    assert "CUDA_WHEELS" in done.stderr
+    assert "args" not in services["gpu-worker-cpu"]["build"]
 
 
 def test_services_get_time_to_end(services):
