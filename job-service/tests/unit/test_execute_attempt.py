@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 from job_fakes import (
     ANSWER,
+    CHAT,
     DECISION,
+    EMBED,
     STARTED,
     TERMS,
     a_job,
@@ -31,6 +33,18 @@ DISPATCHING = Dispatching("local", "task-1")
 
 async def execute(world, job, stop=None, emit=lambda _: None):
     return await world.execute(job, stop or StopSignal(), emit)
+
+
+async def stopped_after(world, reason, specification, *told):
+    """Return an interactive job that was stopped once its router had told this much."""
+    stop = StopSignal()
+
+    async def ask():
+        stop.ask(reason)
+
+    world.executor.play((DECISION, *told, ask, asyncio.Event()))
+    waiting = a_job(JobKind.INTERACTIVE, specification=specification)
+    return await execute(world, await admitted(world.store, waiting), stop)
 
 
 async def only_settlement(world, job):
@@ -338,6 +352,29 @@ class TestStop:
         world.execute = replace(world.execute, renew_seconds=60)
         ended = await world.execute(job, StopSignal())
         assert ended.state is JobState.COMPLETED
+
+    @pytest.mark.parametrize("reason", [StopReason.CALLER_GONE, StopReason.CANCEL_REQUESTED])
+    @pytest.mark.parametrize("specification", [CHAT, EMBED], ids=["chat", "embedding"])
+    async def test_prompt_that_a_paid_target_read_is_charged(self, world, reason, specification):
+        """Leaving before the first word is no way to have it for nothing."""
+        ended = await stopped_after(world, reason, specification, DISPATCHING, STARTED)
+        tokens = -(-specification.content_bytes // 4)
+        assert (ended.state, ended.usage) == (JobState.CANCELLED, Usage(tokens, 0))
+        assert ended.usage_source is UsageSource.COUNTED
+        assert await only_settlement(world, ended) == (SettlementKind.POST, tokens * 1_000_000)
+
+    @pytest.mark.parametrize(
+        ("reason", "told"),
+        [
+            (StopReason.SHUTDOWN, (DISPATCHING, STARTED)),
+            (StopReason.CALLER_GONE, (DISPATCHING,)),
+            (StopReason.CALLER_GONE, (STARTED,)),
+        ],
+        ids=["our own wish", "not started", "not paid"],
+    )
+    async def test_else_an_unanswered_prompt_costs_nothing(self, world, reason, told):
+        ended = await stopped_after(world, reason, CHAT, *told)
+        assert await only_settlement(world, ended) == (SettlementKind.VOID, 0)
 
     async def test_asked_before_it_began_runs_nothing(self, world):
         stop = StopSignal()

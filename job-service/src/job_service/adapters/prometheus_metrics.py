@@ -28,7 +28,7 @@ class PrometheusJobMetrics:
         )
         self._deltas_failed = Counter(
             "job_deltas_failed_total",
-            "Attempts whose last deltas were not written because of a bug; they ended all the same.",
+            "Attempts whose last deltas a bug kept from being written; they ended all the same.",
             registry=registry,
         )
         self._usage_excess = Counter(

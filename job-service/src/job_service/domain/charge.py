@@ -210,8 +210,13 @@ def counted_usage(terms: Terms, content_bytes: int, tokens_counted: int) -> Usag
         tokens_counted = 0
     elif tokens_counted <= 0:
         return Usage(0, 0)
+    return Usage(prompt_usage(terms, content_bytes).tokens_input, tokens_counted)
+
+
+def prompt_usage(terms: Terms, content_bytes: int) -> Usage:
+    """Return what reading the prompt alone comes to, estimated by its size."""
     estimate = -(-content_bytes // BYTES_PER_COUNTED_TOKEN)
-    return Usage(min(estimate, terms.tokens_input_bound), tokens_counted)
+    return Usage(min(estimate, terms.tokens_input_bound), 0)
 
 
 def _is_plausible(usage: Usage, terms: Terms) -> bool:

@@ -7,7 +7,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from job_service.domain.charge import Terms, Usage, UsageSource, counted_usage, judge_usage
+from job_service.domain.charge import (
+    Terms,
+    Usage,
+    UsageSource,
+    counted_usage,
+    judge_usage,
+    prompt_usage,
+)
 from job_service.domain.decision import RouteDecision
 from job_service.domain.errors import JobAlreadyFinished
 from job_service.domain.execution import (
@@ -329,9 +336,17 @@ class Job:
         )
 
     def stopped(self, progress: Progress) -> Job:
-        """Return this job cancelled with its engine stopped, charged for what was made."""
+        """Return this job cancelled as its tenant wished, charged for what was made.
+
+        A paid target that had started has read the prompt, and we pay for that: so does whoever
+        left before its first word.
+        """
         self._only_from("stopped", JobState.RUNNING)
-        return self.noting(progress)._cancelled(progress.text)
+        known = self.noting(progress)
+        if known.dispatch is None or progress.started is None or known.tokens_counted > 0:
+            return known._cancelled(progress.text)
+        read = prompt_usage(known.agreed, known.specification.content_bytes)
+        return known._charged(read, UsageSource.COUNTED)._ended_by_tenant(progress.text)
 
     def abandoned(self, progress: Progress) -> Job:
         """Return this job as a replica leaves it that has to stop now."""
@@ -440,8 +455,11 @@ class Job:
         return replace(self, provider_cost_nanousd=owed)
 
     def _cancelled(self, text: str | None) -> Job:
+        return self._charged_as_counted()._ended_by_tenant(text)
+
+    def _ended_by_tenant(self, text: str | None) -> Job:
         return replace(
-            self._charged_as_counted(),
+            self,
             state=JobState.CANCELLED,
             finish_reason=FinishReason.CANCELLED,
             result_text=text,
