@@ -21,6 +21,7 @@ from weir_local.stack import YOTTA_KEY, Stack
 
 ENOUGH_DISK_BYTES = 2_000_000_000
 TOLERATED_CLOCK_SECONDS = 5.0
+ENOUGH_CERTIFICATE_DAYS = 30
 START = "Run `make up`."
 RESTART = "Run `make up`; it restarts what died."
 
@@ -179,7 +180,7 @@ def _valkey(stack: Stack) -> Finding:
 def _certificates(stack: Stack) -> Iterator[Finding]:
     for file in sorted((stack.home / "pki").glob("*.pem")):
         days = pki.days_left(file)
-        good = days > pki.RENEW_BEFORE_DAYS
+        good = days > ENOUGH_CERTIFICATE_DAYS
         says = f"holds {days:.0f} more days"
         advice = "" if good else "Run `make up`; it renews certificates and restarts services."
         yield Finding(f"certificate {file.stem}", good, says, advice)

@@ -19,7 +19,8 @@ from weir_local.files import private_directory, write_private
 
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 365
-RENEW_BEFORE_DAYS = 30
+# Whoever starts Weir again once a quarter never meets an expired one.
+RENEW_BEFORE_DAYS = 120
 # Clocks differ; a certificate made just now must already hold for the others.
 _BACKDATED = datetime.timedelta(days=1)
 
