@@ -199,6 +199,45 @@ async def test_too_long_prompt_goes_where_there_is_more_room(
     assert bool(measurements.fallbacks) is is_tried
 
 
+async def test_limits_of_embeddings_are_not_the_context(run, make_fake_target, make_model):
+    """A text too long to embed here may be welcome there, whatever the contexts are."""
+    model = make_model(operations=(Operation.EMBEDDING,))
+    first, second = (make_fake_target(name, models=(model,)) for name in ("local", "other"))
+    first.events = [TOO_LONG]
+    query = RouteQuery("small", operation=Operation.EMBEDDING)
+
+    _, error = await run(first, second, job=Job("j1", 1, query, (), inputs=("one",)))
+
+    assert error is None
+    assert second.tasks
+
+
+@pytest.mark.parametrize("refused_before", [None, NoCapacity("small")])
+async def test_malformed_prompt_is_offered_to_nobody_else(run, make_fake_target, refused_before):
+    """What one target can't understand no other will: released, and told to the caller."""
+    names = ["local", "other", "third"] if refused_before else ["other", "third"]
+    targets = [make_fake_target(name, paid=True) for name in names]
+    malformed = PromptRefused("INVALID_ARGUMENT", "Can't take it.", {})
+    for target, error in zip(targets[::-1][1:], [malformed, refused_before], strict=False):
+        target.events = [error]
+
+    events, error = await run(*targets)
+
+    assert error is malformed
+    assert events[-1].reason == "INVALID_ARGUMENT"
+    assert isinstance(events[-1], Released)
+    assert targets[-1].tasks == []
+
+
+async def test_operation_that_one_target_lacks_is_offered_to_the_next(run, make_fake_target):
+    """That is about the target, not about the prompt."""
+    first, second = make_fake_target(), make_fake_target("other")
+    first.events = [PromptRefused("OPERATION_NOT_SERVED", "Not here.", {})]
+
+    assert (await run(first, second))[1] is None
+    assert second.tasks
+
+
 @pytest.mark.parametrize(
     ("failure", "outcome"),
     [

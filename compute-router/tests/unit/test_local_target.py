@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 from weir.worker.v1 import inference_service_pb2 as pb
 
 from compute_router.adapters.local_target import LocalTarget
-from compute_router.domain.errors import ExecutionFailed
+from compute_router.domain.errors import PROMPT_TOO_LONG, ExecutionFailed, PromptRefused
 from compute_router.domain.execution import Job, Started, Task
+from compute_router.domain.operation import Operation
 from compute_router.domain.query import ChatMessage, RouteQuery
 
 TASK = Task("t", "small", Job("j", 1, RouteQuery("small"), (ChatMessage("user", "p"),)))
@@ -89,3 +90,24 @@ async def test_impostor_is_not_believed(target, channels, fleet, claimed):
         ("worker.impostor", "w1"),
         ("worker.put_aside", "w1"),
     ]
+
+
+@pytest.mark.parametrize(("operation", "calls"), [(Operation.CHAT, 1), (Operation.EMBEDDING, 2)])
+async def test_too_long_to_embed_is_no_matter_of_the_context(
+    target, channels, fleet, make_worker, make_model, monkeypatch, operation, calls
+):
+    """Another worker with the same context is asked too: its limit for embeddings may be wider."""
+    models = (make_model(operations=(operation,)),)
+    for number in (1, 2):
+        worker = make_worker(f"w{number}", address=f"h:{number}", models=models)
+        fleet.announce(worker, timedelta(seconds=10))
+    too_long = PromptRefused(PROMPT_TOO_LONG, "Too long.", {})
+    channels.responses = [grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, None, None)]
+    monkeypatch.setattr(LocalTarget, "_named", lambda *_: too_long)
+    query = RouteQuery("small", operation=operation)
+    task = Task("t", "small", Job("j", 1, query, (), inputs=("a",)))
+
+    with pytest.raises(PromptRefused):
+        await anext(target.execute(task))
+
+    assert len(channels.called) == calls

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from compute_router.adapters.openai_refusals import Refusal, retry_after_of
-from compute_router.domain.errors import ExecutionFailed, RanNothing
+from compute_router.domain.errors import ExecutionFailed, KeyRefused, RanNothing
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SECRET = "the prompt and sk-the-key"
@@ -56,6 +56,32 @@ def test_anything_else_may_be_paid(status):
 @pytest.mark.parametrize(
     "raw",
     [
+        b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
+        b"Disconnect/Reset before headers",
+        b"<html>upstream prematurely closed connection</html>",
+        json.dumps({"error": {"message": "reset reason: connection termination"}}).encode(),
+    ],
+)
+def test_lost_upstream_may_be_paid(raw):
+    """The proxy's 503 says nothing of what the server behind it had already."""
+    error = Refusal(503, raw).error("yotta", "m", "chat")
+
+    assert isinstance(error, ExecutionFailed)
+    assert error.cause == "HTTP_503"
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_refused_key_is_not_tried_again_at_once(status):
+    """Half a minute of rest, whoever waits; the target is not ill."""
+    error = Refusal(status, body()).error("yotta", "m", "chat")
+
+    assert isinstance(error, KeyRefused)
+    assert error.wait == error.retry_after == timedelta(seconds=30)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
         body(code="context_length_exceeded"),
         body(type="exceed_context_size_error", code=400),
         body(code="string_above_max_length"),
@@ -96,7 +122,9 @@ def test_wish_to_wait_is_carried(status):
     [
         ("7", timedelta(seconds=7)),
         (" 7 ", timedelta(seconds=7)),
-        ("999999999", timedelta(days=1)),
+        ("3601", timedelta(hours=1)),
+        ("999999999", timedelta(hours=1)),
+        ("Sat, 03 Jan 2026 00:00:00 GMT", timedelta(hours=1)),
         ("Fri, 02 Jan 2026 00:00:30 GMT", timedelta(seconds=30)),
         ("Fri, 02 Jan 2026 00:00:30", timedelta(seconds=30)),
         ("Thu, 01 Jan 2026 00:00:00 GMT", None),
@@ -110,7 +138,7 @@ def test_wish_to_wait_is_carried(status):
     ],
 )
 def test_retry_after_is_read(text, wait):
-    """Seconds or a date, in the future; a day at most."""
+    """Seconds or a date, in the future; an hour at most."""
     assert retry_after_of({"retry-after": text}, NOW) == wait
 
 

@@ -23,6 +23,7 @@ from compute_router.domain.errors import (
     WorkerLost,
 )
 from compute_router.domain.execution import Finished, Started, TargetEvent, Task
+from compute_router.domain.operation import Operation
 from compute_router.domain.target import LOCAL, TargetState
 from compute_router.domain.worker import Worker, in_order_of_trial, merged_models
 from compute_router.usecases.worker_fleet import WorkerFleet
@@ -116,7 +117,9 @@ class LocalTarget:
                 if isinstance(error, PromptRefused):
                     if error.reason != PROMPT_TOO_LONG:
                         raise
-                    too_long_for = served.context_tokens
+                    # What may be embedded has a limit of its own, which workers don't announce.
+                    if task.job.operation is not Operation.EMBEDDING:
+                        too_long_for = served.context_tokens
         raise refusal
 
     def _workers_for(self, task: Task) -> list[Worker]:

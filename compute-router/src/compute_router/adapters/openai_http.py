@@ -72,7 +72,7 @@ class Answer:
     def media_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def chunks(self, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, max_bytes: int | None) -> AsyncGenerator[bytes, None]:
         """Give the body piece by piece.
 
         Raises:
@@ -85,7 +85,7 @@ class Answer:
         received = 0
         while (chunk := await self._next(deadline, cause)) is not None:
             received += len(chunk)
-            if received > max_bytes:
+            if max_bytes is not None and received > max_bytes:
                 raise Broken("BODY_TOO_LARGE")
             yield chunk
             deadline, cause = self._now() + self._idle_seconds, "IDLE_TIMEOUT"
@@ -106,9 +106,11 @@ class Answer:
         """Return what comes of the body in a moment, up to that size."""
         body = bytearray()
         try:
-            async with asyncio.timeout(_ERROR_SECONDS), aclosing(self.chunks(max_bytes)) as chunks:
+            async with asyncio.timeout(_ERROR_SECONDS), aclosing(self.chunks(None)) as chunks:
                 async for chunk in chunks:
-                    body += chunk
+                    body += chunk[: max_bytes - len(body)]
+                    if len(body) == max_bytes:
+                        break
         except (TimeoutError, Broken):
             # The status says what there is to say; the body is a help.
             return body

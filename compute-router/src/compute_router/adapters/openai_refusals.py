@@ -1,7 +1,8 @@
 """What a provider's refusal means: was anything paid, and may another target be tried?
 
-Nothing was paid for what was refused at the door: 429, 503 before a body, 501, and any 4xx that
-is about the request. All other answers may have cost something.
+Nothing was paid for what was refused at the door: 429, 503, 501, and any 4xx that is about the
+request. All other answers may have cost something, and so may a 503 in which a proxy says that it
+lost the server behind it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from compute_router.domain.errors import (
     PROMPT_TOO_LONG,
     AskedToWait,
     ExecutionFailed,
+    KeyRefused,
     ModelNotServed,
     OperationNotServed,
     PromptRefused,
@@ -26,7 +28,7 @@ from compute_router.domain.errors import (
 from service_kit.errors import ServiceError
 
 MAX_ERROR_BYTES: Final = 64 * 1024
-KEY_REFUSED: Final = frozenset({401, 403})
+KEY_REFUSED: Final = frozenset({401, 402, 403})
 _PROMPT_REFUSED: Final = frozenset({400, 413, 422})
 # Said by whoever gave up waiting: the prompt may run on behind it.
 _GAVE_UP: Final = frozenset({408, 499})
@@ -35,9 +37,18 @@ _TOO_LONG: Final = frozenset(
 )
 # vLLM has no code for it.
 _TOO_LONG_WORDS: Final = "maximum context length"
+# Envoy's and nginx's words for a server that was lost, maybe with the prompt.
+_UPSTREAM_LOST: Final = (
+    b"upstream connect error",
+    b"disconnect/reset",
+    b"connection termination",
+    b"upstream prematurely closed",
+)
 # Where a provider is busy and does not say for how long.
 _DEFAULT_WAIT: Final = timedelta(seconds=2)
-_MAX_WAIT: Final = timedelta(days=1)
+_MAX_WAIT: Final = timedelta(hours=1)
+# So that jobs that wait don't hammer with a key that is not accepted.
+_KEY_WAIT: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +65,24 @@ class Refusal:
         status = self.status
         if status == 429:
             return AskedToWait(model, self.retry_after or _DEFAULT_WAIT)
-        if status == 503:
+        if status == 503 and not self._is_upstream_lost:
             return TargetAway(model, f"{target} is not ready", self.retry_after)
         if status == 501:
             return OperationNotServed(model, operation)
         if status in _GAVE_UP or not 400 <= status < 500:
             return ExecutionFailed(target, f"HTTP_{status}")
         if status in KEY_REFUSED:
-            return TargetUnavailable(model, f"{target} does not accept our key")
+            return KeyRefused(model, f"{target} does not accept our key", _KEY_WAIT)
         if status in _PROMPT_REFUSED:
             return self._prompt_refused(target)
         if status == 404 and "model" in _words(self.body):
             return ModelNotServed(model)
         return TargetUnavailable(model, f"{target} refuses the request ({status})")
+
+    @property
+    def _is_upstream_lost(self) -> bool:
+        body = bytes(self.body).lower()
+        return any(words in body for words in _UPSTREAM_LOST)
 
     def _prompt_refused(self, target: str) -> PromptRefused:
         words = _words(self.body)

@@ -151,11 +151,8 @@ class OpenAiTarget:
 
     async def _refusal(self, task: Task, answer: Answer) -> ServiceError:
         body = bytearray()
-        if 400 <= answer.status < 500:
-            try:
-                body = await answer.read(MAX_ERROR_BYTES)
-            except Broken as error:
-                log.info("provider.error_unread", target=self.name, cause=error.cause)
+        if 400 <= answer.status < 500 or answer.status == 503:
+            body = await answer.beginning(MAX_ERROR_BYTES)
         if answer.status in KEY_REFUSED:
             log.error("provider.key_refused", target=self.name, status=answer.status)
         retry_after = retry_after_of(answer.headers, self._clock.now())

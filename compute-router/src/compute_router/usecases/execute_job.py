@@ -15,6 +15,7 @@ from compute_router.domain.errors import (
     PROMPT_TOO_LONG,
     GoNotGiven,
     NoCapacity,
+    PromptRefused,
     RanNothing,
     TargetUnavailable,
     WorkerLost,
@@ -27,6 +28,7 @@ from compute_router.domain.execution import (
     TargetEvent,
     Task,
 )
+from compute_router.domain.operation import Operation
 from compute_router.usecases.decide_route import DecideRoute
 from compute_router.usecases.ports import GoSignal, Measurements, Target
 from service_kit.failpoints import failpoint
@@ -44,9 +46,16 @@ class _Refusal:
     context_tokens: int
     error: RanNothing
 
-    def may_be_followed_by(self, context_tokens: int) -> bool:
-        """Return whether a target with such a context may take what this one did not."""
-        return self.error.reason != PROMPT_TOO_LONG or context_tokens > self.context_tokens
+    def may_be_followed_by(self, context_tokens: int, operation: Operation) -> bool:
+        """Return whether a target with such a context may take what this one did not.
+
+        What may be embedded has limits of its own, which nobody announces.
+        """
+        return (
+            self.error.reason != PROMPT_TOO_LONG
+            or operation is Operation.EMBEDDING
+            or context_tokens > self.context_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class ExecuteJob:
             task, target = Task(f"{job.job_id}-{job.attempt}-{number}", model, job), targets[name]
             context_tokens = _context_of(target, model)
             if refusals:
-                if not refusals[-1].may_be_followed_by(context_tokens):
+                if not refusals[-1].may_be_followed_by(context_tokens, job.operation):
                     continue
                 self._note_fallback(refusals[-1], task, name)
             try:
@@ -102,7 +111,7 @@ class ExecuteJob:
                 refusals.append(_Refusal(name, context_tokens, error))
                 if target.paid:
                     yield Released(name, task.client_task_id, error.reason)
-                if isinstance(error, GoNotGiven):
+                if isinstance(error, GoNotGiven) or _holds_everywhere(error):
                     raise
             else:
                 return
@@ -162,6 +171,10 @@ class ExecuteJob:
 def _context_of(target: Target, model: str) -> int:
     known = target.state().find_model(model)
     return 0 if known is None else known.context_tokens
+
+
+def _holds_everywhere(error: RanNothing) -> bool:
+    return isinstance(error, PromptRefused) and error.holds_everywhere
 
 
 def _most_hopeful(errors: Sequence[RanNothing]) -> RanNothing:

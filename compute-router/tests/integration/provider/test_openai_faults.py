@@ -146,6 +146,11 @@ async def test_cut_answer_is_partial(provider, make_target, say, script, cause):
         (lambda say: say.status(500), "HTTP_500"),
         (lambda say: say.status(502), "HTTP_502"),
         (lambda say: say.status(504), "HTTP_504"),
+        (lambda say: say.status(503, b"upstream connect error or disconnect/reset"), "HTTP_503"),
+        (
+            lambda say: say.endless(b"HTTP/1.1 503 X\r\n\r\n", b"disconnect/reset" + b"x" * 65536),
+            "HTTP_503",
+        ),
         (lambda say: say.status(307, location="/elsewhere"), "HTTP_307"),
         (lambda say: say.status(200, b'{"error": {"code": 429}}'), "NO_STREAM"),
         (lambda say: say.status(200, b"<html>busy</html>"), "NO_STREAM"),
