@@ -441,7 +441,7 @@ class FakeSettlements:
 
     async def add(self, settlement, receipt=None):
         if receipt is not None:
-            self._tables.receipts.setdefault(receipt.job_id, receipt)
+            self._tables.receipts.setdefault((receipt.job_id, receipt.admission), receipt)
         if settlement.hold_id in self._tables.settlements:
             return False
         now = self._clock.now()
@@ -492,7 +492,8 @@ class FakeReceipts:
         return keys.setdefault(key.key_id, replace(key, created_at=now)).owner
 
     async def find(self, job_id):
-        return self._tables.receipts.get(job_id)
+        of_job = [each for (owner, _), each in self._tables.receipts.items() if owner == job_id]
+        return max(of_job, key=lambda each: each.admission, default=None)
 
     async def find_keys(self, key_ids):
         return [key for key in await self.list_keys() if key.key_id in key_ids]

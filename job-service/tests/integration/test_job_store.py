@@ -427,10 +427,23 @@ class TestReceipts:
     async def test_first_one_stays(self, store):
         """A receipt is never replaced, and another settlement is no reason to fail."""
         job = await self.ended(store)
-        other = Receipt(job.id, b'{"result":null}', "k", b"s")
+        other = Receipt(job.id, 1, b'{"result":null}', "k", b"s")
         async with store() as work:
             assert not await work.settlements.add(settlement_of(job), other)
             assert (await work.receipts.find(job.id)).key_id == SIGNER.key_id
+
+    async def test_each_admission_has_its_own(self, store):
+        """A job that is admitted anew is charged anew; the newest receipt is given out."""
+        job = await self.ended(store)
+        for admission in (3, 2):
+            again = replace(job, admission=admission)
+            other = Receipt(job.id, admission, b'{"result":null}', f"k{admission}", b"s")
+            async with store() as work:
+                assert await work.settlements.add(settlement_of(again), other)
+        async with store() as work:
+            assert (await work.receipts.find(job.id)) == Receipt(
+                job.id, 3, b'{"result":null}', "k3", b"s"
+            )
 
     async def test_key_belongs_to_whoever_was_first(self, store):
         mine, others = (ReceiptKey("k", b"x" * 32, owner) for owner in ("w1", "w2"))

@@ -102,6 +102,7 @@ class TestStatement:
             "kind": "queued",
             "job_type": "generation_v2",
             "state": "completed",
+            "admission": 1,
             "attempt": 1,
             "target": "local",
             "model": "smol",
@@ -243,7 +244,7 @@ class TestEveryEnd:
     """Whatever becomes of a job, its receipt is stored with it and is signed by us."""
 
     async def receipt(self, world, job):
-        receipt = world.store.tables.receipts[job.id]
+        receipt = world.store.tables.receipts[job.id, 1]
         assert is_signed(receipt.statement, receipt.signature, SIGNER.public_key)
         assert receipt.key_id == SIGNER.key_id
         statement = json.loads(receipt.statement)

@@ -296,6 +296,24 @@ class TestForm:
     def test_signed_nonsense_of_a_worker_is_nonsense(self):
         assert "can't be, in: finished_at" in problems(resigned_result(finished_at="x"))
 
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("finish_reason", "as somebody told me"),
+            ("worker_id", "w" * 256),
+            ("model_digest", "x" * 256),
+            ("started_at", "2026-01-02 03:04:04Z"),
+            ("finished_at", "20260102T030405.000000000Z"),
+        ],
+    )
+    def test_worker_has_no_words_of_its_own(self, field, value):
+        assert f"can't be, in: {field}" in problems(resigned_result(**{field: value}))
+
+    def test_worker_adds_nothing(self):
+        """What it adds isn't repeated, either."""
+        told = problems(resigned_result(secret_of_a_tenant="x"))
+        assert told == "The worker's statement has unknown fields: 1."
+
     def test_signed_nonsense_in_a_decision_is_nonsense(self):
         assert "decision lacks: reason" in problems(
             a_receipt(decision={"target": "a", "complexity": 1})
@@ -323,10 +341,15 @@ class TestCommand:
         assert f"{SIGNER.key_id} (job-service)" in told
         assert f"its signature verifies: {WORKER.key_id} (gpu-worker/w1)" in told
         assert "keys.json" in told
+        assert told.startswith("verified ")
 
-    def test_says_that_keys_came_from_the_receipt(self, write, capsys):
+    def test_claims_no_more_than_the_receipt_s_own_keys_prove(self, write, capsys):
         assert run(write(RECEIPT), None) == 0
-        assert "from the receipt itself" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert told.startswith(f"unchanged  since it was signed with the key {SIGNER.key_id}")
+        assert "known only with --keys" in told
+        assert "from the receipt itself" in told
+        assert "verified " not in told
 
     @pytest.mark.parametrize(
         ("changes", "told"),

@@ -57,11 +57,18 @@ class PostgresReceipts:
         return owner
 
     async def find(self, job_id: str) -> Receipt | None:
-        query = select(receipts).where(receipts.c.job_id == job_id)
+        query = (
+            select(receipts)
+            .where(receipts.c.job_id == job_id)
+            .order_by(receipts.c.admission.desc())
+            .limit(1)
+        )
         row = (await self._session.execute(query)).mappings().one_or_none()
         if row is None:
             return None
-        return Receipt(job_id, row["statement"].encode(), row["key_id"], row["signature"])
+        return Receipt(
+            job_id, row["admission"], row["statement"].encode(), row["key_id"], row["signature"]
+        )
 
     async def find_keys(self, key_ids: Sequence[str]) -> Sequence[ReceiptKey]:
         return await self._keys(select(receipt_keys).where(receipt_keys.c.key_id.in_(key_ids)))

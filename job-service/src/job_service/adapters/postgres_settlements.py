@@ -106,6 +106,7 @@ def _receipt_row(receipt: Receipt) -> CTE:
         insert(receipts)
         .values(
             job_id=receipt.job_id,
+            admission=receipt.admission,
             statement=receipt.statement.decode(),
             key_id=receipt.key_id,
             signature=receipt.signature,

@@ -184,12 +184,15 @@ Index("ix_settlements_job_id", settlements.c.job_id)
 receipts = Table(
     "receipts",
     metadata,
-    Column("job_id", Text, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    # each has a charge of its own
+    Column("admission", Integer, nullable=False),
     # the very bytes that were signed
     Column("statement", Text, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    PrimaryKeyConstraint("job_id", "admission"),
 )
 
 receipt_keys = Table(

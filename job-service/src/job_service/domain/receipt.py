@@ -25,6 +25,7 @@ class Receipt:
     """A statement, the very bytes that were signed, with its signature."""
 
     job_id: str
+    admission: int
     statement: bytes
     key_id: str
     signature: bytes
@@ -65,6 +66,7 @@ def statement_of(job: Job, result: ReadResult = NO_RESULT, provider_response_id:
             "kind": job.kind.value,
             "job_type": job.specification.type,
             "state": job.state.value,
+            "admission": job.admission,
             "attempt": job.attempt,
             "target": job.executed_target,
             "model": job.executed_model,

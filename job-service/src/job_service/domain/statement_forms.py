@@ -7,11 +7,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from job_service.domain.execution import FinishReason
 from job_service.domain.job import FINAL_STATES
 
 RECEIPT_TYPE: Final = "weir.receipt.v1"
 RESULT_TYPE: Final = "weir.result.v1"
 MAX_INTEGER: Final = 2**63 - 1
+MAX_NAME_CHARACTERS: Final = 255
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 Check = Callable[[object], bool]
 
@@ -32,12 +38,17 @@ def check_receipt_form(statement: Mapping[str, Any]) -> None:
 
 
 def check_result_form(statement: Mapping[str, Any]) -> None:
-    """Refuse a worker's statement in which a field is missing or of another kind.
+    """Refuse a worker's statement in which a field is missing, unknown or of another kind.
+
+    A receipt repeats it under our signature, so there is no room in it for anything else.
 
     Raises:
-        MalformedStatement: All such fields are named.
+        MalformedStatement: All such fields are named, but for those that only the worker knows.
     """
     _check(statement, _RESULT_FIELDS, "worker's statement")
+    unknown = len(statement.keys() - _RESULT_FIELDS.keys())
+    if unknown:
+        raise MalformedStatement(f"The worker's statement has unknown fields: {unknown}.")
 
 
 def _check(statement: Mapping[str, Any], fields: Mapping[str, Check], whose: str) -> None:
@@ -53,6 +64,10 @@ def _text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS
+
+
 def _count(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_INTEGER
 
@@ -66,6 +81,10 @@ def _time(value: object) -> bool:
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
+
+
+def _timestamp(value: object) -> bool:
+    return isinstance(value, str) and _RFC_3339.fullmatch(value) is not None and _time(value)
 
 
 def _object(value: object) -> bool:
@@ -87,6 +106,7 @@ _RECEIPT_FIELDS: Final[Mapping[str, Check]] = {
     "kind": _only("queued", "interactive"),
     "job_type": _text,
     "state": _only(*FINAL_STATES),
+    "admission": _count,
     "attempt": _count,
     "target": _or_null(_text),
     "model": _or_null(_text),
@@ -110,17 +130,17 @@ _DECISION_FIELDS: Final[Mapping[str, Check]] = {
 }
 _RESULT_FIELDS: Final[Mapping[str, Check]] = {
     "type": _only(RESULT_TYPE),
-    "job_id": _text,
+    "job_id": _name,
     "attempt": _count,
-    "worker_id": _text,
+    "worker_id": _name,
     "operation": _only("chat", "completion", "embedding"),
-    "model": _text,
-    "model_digest": _text,
+    "model": _name,
+    "model_digest": _name,
     "prompt_digest": _digest,
     "output_digest": _digest,
     "tokens_input": _count,
     "tokens_output": _count,
-    "finish_reason": _text,
-    "started_at": _time,
-    "finished_at": _time,
+    "finish_reason": _only(*FinishReason),
+    "started_at": _timestamp,
+    "finished_at": _timestamp,
 }

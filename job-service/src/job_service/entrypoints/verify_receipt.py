@@ -76,7 +76,11 @@ def _name(file: str) -> str:
 
 def _summary(verified: VerifiedReceipt, keys_file: str | None) -> Iterator[tuple[str, str]]:
     said, signer = verified.statement, verified.signer
-    yield "verified", "the receipt's signature fits, and nothing was changed since"
+    if keys_file is None:
+        yield "unchanged", f"since it was signed with the key {signer.key_id};"
+        yield "", "that Weir signed it is known only with --keys"
+    else:
+        yield "verified", "signed with one of the given keys, and nothing was changed since"
     yield "job", f"{said['job_id']} of project {said['project_id']}"
     yield "", f"{said['job_type']}, {said['kind']}, {said['state']} at {said['issued_at']}"
     yield "target", f"{said['target'] or 'none'}, attempt {said['attempt']}"
@@ -84,10 +88,11 @@ def _summary(verified: VerifiedReceipt, keys_file: str | None) -> Iterator[tuple
     counted = said["usage_source"] or "none charged"
     yield "tokens", f"{said['tokens_input']} in, {said['tokens_output']} out ({counted})"
     yield "charge", _charge(said)
-    yield "signed by", f"{signer.key_id} ({signer.owner})"
+    claimed = "" if keys_file else ", by its own account"
+    yield "signed by", f"{signer.key_id} ({signer.owner}{claimed})"
     yield "worker", _worker(verified)
     if keys_file is None:
-        yield "keys", "from the receipt itself: compare the id with a published one"
+        yield "keys", "from the receipt itself: whoever wrote it chose them"
     else:
         yield "keys", f"from {_name(keys_file)}"
 

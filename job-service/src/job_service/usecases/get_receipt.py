@@ -23,7 +23,7 @@ class GetReceipt:
     unit_of_work: UnitOfWorkFactory
 
     async def __call__(self, project_id: str, job_id: str) -> VerifiableReceipt:
-        """Return the receipt of a job of the project.
+        """Return the receipt of a job of the project: that of its newest admission.
 
         Raises:
             JobNotFound: The project has no such job.

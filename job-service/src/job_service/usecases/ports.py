@@ -147,7 +147,7 @@ class SettlementRepository(Protocol):
     async def add(self, settlement: Settlement, receipt: Receipt | None = None) -> bool:
         """Add a settlement unless its hold has one; tell whether it was added.
 
-        The receipt of the same end goes along, unless its job has one.
+        The receipt of the same end goes along, unless its admission has one.
         """
         ...
 
@@ -174,7 +174,7 @@ class ReceiptRepository(Protocol):
         ...
 
     async def find(self, job_id: str) -> Receipt | None:
-        """Return the receipt of a job of any project."""
+        """Return the receipt of a job of any project: that of its newest admission."""
         ...
 
     async def find_keys(self, key_ids: Sequence[str]) -> Sequence[ReceiptKey]: ...

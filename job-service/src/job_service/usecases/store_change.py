@@ -79,7 +79,7 @@ class StoreChange:
         finished = progress.finished if progress else None
         response_id = finished.provider_response_id if finished else ""
         statement = statement_of(job, result, response_id)
-        return Receipt(job.id, statement, key.key_id, self.signer.sign(statement))
+        return Receipt(job.id, job.admission, statement, key.key_id, self.signer.sign(statement))
 
     async def _result(self, work: UnitOfWork, job: Job, progress: Progress | None) -> ReadResult:
         """Return what the worker vouches for, its key kept; or why it is left out."""

@@ -29,6 +29,7 @@ def upgrade() -> None:
     op.create_table(
         "receipts",
         sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("admission", sa.Integer(), nullable=False),
         sa.Column("statement", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
@@ -38,7 +39,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_receipts")),
+        sa.PrimaryKeyConstraint("job_id", "admission", name=op.f("pk_receipts")),
     )
     op.execute(
         """
