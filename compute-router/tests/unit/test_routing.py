@@ -78,7 +78,7 @@ def test_local_alone_takes_everything(make_target, prompt, reason, model):
             {"local": {"models": (EMBEDS,)}},
             {"operation": Operation.EMBEDDING, "model": "auto", "prompt": HARD},
             "local",
-            Reason.ONLY_TARGET_FOR_OPERATION,
+            Reason.SAME_VECTOR_SPACE,
         ),
         (
             {"yotta": {"available": False}},
@@ -136,6 +136,54 @@ def test_estimate_is_the_worst_case(make_target):
 
     by_default = ask([make_target()], tokens_input_bound=7)
     assert by_default.estimated_cost_nanousd == 107_000_000
+
+
+def test_vectors_cost_no_output(make_target):
+    """An embedding is estimated by its input alone."""
+    decision = ask(
+        [make_target(models=(EMBEDS,))],
+        operation=Operation.EMBEDDING,
+        tokens_input_bound=7,
+        max_tokens=5,
+    )
+
+    assert decision.estimated_cost_nanousd == 7_000_000
+
+
+OTHER_SPACE = Model("large", 8000, 100, operations=(Operation.EMBEDDING,))
+
+
+@pytest.mark.parametrize("prompt", [EASY, HARD])
+@pytest.mark.parametrize(
+    ("local", "yotta", "choices"),
+    [
+        # Our own model, and after it only the same one.
+        ((EMBEDS,), (OTHER_SPACE,), [("local", "small")]),
+        ((EMBEDS,), (OTHER_SPACE, EMBEDS), [("local", "small"), ("yotta", "small")]),
+        ((OTHER_SPACE, EMBEDS), (EMBEDS,), [("local", "large")]),
+        # It does none: that of the cloud.
+        ((Model("small", 1000, 100),), (OTHER_SPACE, EMBEDS), [("yotta", "large")]),
+        ((), (EMBEDS,), [("yotta", "small")]),
+    ],
+)
+def test_auto_mixes_no_vector_spaces(make_target, prompt, local, yotta, choices):
+    """An embedding with `auto` has one model, however complex, and the explanation says so."""
+    targets = [make_target("yotta", models=yotta), make_target("local", models=local)]
+
+    decision = ask(targets, operation=Operation.EMBEDDING, model="auto", prompt=prompt)
+
+    assert list(decision.choices) == choices
+    assert f"auto is {choices[0][1]} for every embedding" in decision.explanation[0]
+    assert (decision.reason is Reason.SAME_VECTOR_SPACE) is (choices[0][0] == "local")
+
+
+def test_vector_space_outlasts_an_absence(make_target):
+    """While our own hardware is away, its model is not exchanged for another."""
+    away = make_target(models=(EMBEDS,), available=False)
+    cloud = make_target("yotta", models=(OTHER_SPACE,))
+
+    with pytest.raises(TargetUnavailable):
+        ask([away, cloud], operation=Operation.EMBEDDING, model="auto")
 
 
 def test_unknown_prices_estimate_zero(make_target):

@@ -17,6 +17,8 @@ class Reason(StrEnum):
     ONLY_TARGET_FOR_MODEL = "only_target_for_model"
     ONLY_TARGET_FOR_OPERATION = "only_target_for_operation"
     RESIDENCY = "residency_local_only"
+    SAME_VECTOR_SPACE = "same_vector_space"
+    """An embedding with `auto`: whichever model it is, it stays the same."""
     PREFERRED_TARGET_UNAVAILABLE = "preferred_target_unavailable"
     PREFERRED_TARGET_OVER_BUDGET = "preferred_target_over_budget"
 

@@ -1,6 +1,7 @@
 """The rules of routing, in order; each adds a line to the explanation.
 
-can serve (residency, availability, model, operation) -> budget -> complexity -> load -> price
+vector space -> can serve (residency, availability, model, operation) -> budget -> complexity ->
+load -> price
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from compute_router.domain.errors import (
     RanNothing,
     TargetUnavailable,
 )
+from compute_router.domain.operation import Operation
 from compute_router.domain.prices import PriceBook
 from compute_router.domain.query import AUTO, Residency, RouteQuery
 from compute_router.domain.target import YOTTA, Model, TargetState
@@ -47,6 +49,13 @@ class Deliberation:
     """Best first."""
     excluded: tuple[tuple[str, Exclusion], ...] = ()
     explanation: tuple[str, ...] = field(default=())
+    keeps_vector_space: bool = False
+    """It was an embedding with `auto`: its complexity does not matter."""
+
+    @property
+    def prefers_own(self) -> bool:
+        """Return whether our own hardware goes first."""
+        return self.keeps_vector_space or self.complexity.is_below_threshold
 
     def saying(self, line: str) -> Deliberation:
         return replace(self, explanation=(*self.explanation, line))
@@ -78,6 +87,27 @@ def decide(
     for rule in RULES:
         deliberation = rule(deliberation)
     return _decision(deliberation)
+
+
+def one_vector_space(given: Deliberation) -> Deliberation:
+    """Read `auto` of an embedding as one model: vectors of two can't be compared.
+
+    It is our own hardware's, where that does embeddings, even if it is away.
+    """
+    query = given.query
+    if query.operation is not Operation.EMBEDDING or query.model != AUTO:
+        return given
+    able = [
+        model.name
+        for target in sorted(given.targets, key=lambda target: not target.own)
+        for model in target.models
+        if query.operation in model.operations
+    ]
+    if not able:
+        return given
+    return replace(given, query=replace(query, model=able[0]), keeps_vector_space=True).saying(
+        f"vector space: auto is {able[0]} for every embedding, however complex"
+    )
 
 
 def can_serve(given: Deliberation) -> Deliberation:
@@ -127,15 +157,16 @@ def within_budget(given: Deliberation) -> Deliberation:
 def by_complexity(given: Deliberation) -> Deliberation:
     """Prefer our own hardware for what looks easy, and others for what does not."""
     complexity = given.complexity
-    wants_own = complexity.is_below_threshold
+    wants_own = given.prefers_own
     ordered = sorted(given.candidates, key=lambda candidate: candidate.target.own != wants_own)
     keywords = f" ({', '.join(complexity.keywords)})" if complexity.keywords else ""
-    comparison = "below" if wants_own else "at or above"
+    comparison = "below" if complexity.is_below_threshold else "at or above"
+    why = ", whatever the complexity" if given.keeps_vector_space else ""
     return replace(given, candidates=tuple(ordered)).saying(
         f"complexity: {complexity.words} words + {complexity.context_characters} context "
         f"characters / 10 + 20 x {len(complexity.keywords)} keywords{keywords} = "
         f"{complexity.score}, {comparison} the threshold {complexity.threshold}: "
-        f"prefer {'local' if wants_own else YOTTA}"
+        f"prefer {'local' if wants_own else YOTTA}{why}"
     )
 
 
@@ -150,7 +181,7 @@ def by_price(given: Deliberation) -> Deliberation:
     """Say what the candidates would cost at most; the cheaper of two equals goes first."""
     if given.prices is None:
         return given.saying("price: unknown at the moment, estimated as 0")
-    wants_own = given.complexity.is_below_threshold
+    wants_own = given.prefers_own
     ordered = sorted(
         given.candidates,
         key=lambda c: (c.target.own != wants_own, c.estimated_cost_nanousd or 0),
@@ -164,6 +195,7 @@ def by_price(given: Deliberation) -> Deliberation:
 
 
 RULES: Final[tuple[Callable[[Deliberation], Deliberation], ...]] = (
+    one_vector_space,
     can_serve,
     within_budget,
     by_complexity,
@@ -202,8 +234,12 @@ def _estimate(given: Deliberation, target: TargetState, model: Model) -> int | N
     price = None if given.prices is None else given.prices.find(target.name, model.name)
     if price is None:
         return None
-    tokens_output = given.query.max_tokens or model.default_max_tokens
-    return price.cost_nanousd(given.query.tokens_input_bound, tokens_output)
+    query = given.query
+    tokens_output = query.max_tokens or model.default_max_tokens
+    if query.operation is Operation.EMBEDDING:
+        # Vectors are no tokens.
+        tokens_output = 0
+    return price.cost_nanousd(query.tokens_input_bound, tokens_output)
 
 
 def _nobody(given: Deliberation) -> RanNothing:
@@ -265,7 +301,9 @@ _REASONS: Final = {
 
 
 def _reason(given: Deliberation, best: Candidate) -> Reason:
-    below = given.complexity.is_below_threshold
+    if given.keeps_vector_space and best.target.own:
+        return Reason.SAME_VECTOR_SPACE
+    below = given.prefers_own
     if best.target.own == below:
         return Reason.COMPLEXITY_BELOW_THRESHOLD if below else Reason.COMPLEXITY_AT_THRESHOLD
     # The kind that complexity prefers is out: say what put it out.
