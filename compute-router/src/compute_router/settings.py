@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from compute_router.domain.operation import Operation
-from service_kit.setting_secrets import SettingError
-from service_kit.settings import Addresses, CommaSeparated, RedisUrl, Secret, ServiceSettings
+from service_kit.setting_secrets import SecretSetting, SettingError, refuse_unreadable
+from service_kit.settings import Addresses, CommaSeparated, RedisUrl, ServiceSettings
 
 
 def _check_base_url(value: str) -> str:
@@ -30,6 +31,28 @@ def _check_operations(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_provider_key(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("must be one word of plain ASCII, as a header can carry it")
+    return value
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+ProviderKey = Annotated[
+    SecretStr,
+    SecretSetting(),
+    AfterValidator(_check_provider_key),
+    BeforeValidator(refuse_unreadable),
+]
+"""A secret that a stranger chose: how long it is, and what it looks like, is theirs to say."""
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 OperationNames = Annotated[CommaSeparated, AfterValidator(_check_operations)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -62,12 +85,12 @@ class Settings(ServiceSettings):
     """How many workers are asked for one prompt while nothing ran."""
     yotta_url: BaseUrl | None = None
     """Base URL of the provider Yotta, without /v1; without it there is no target `yotta`."""
-    yotta_api_key: Secret | None = None
+    yotta_api_key: ProviderKey | None = None
     """Its key, sent as a bearer token."""
     yotta_driver: Literal["openai"] = "openai"
     """How it is spoken to: OpenAI's API."""
     yotta_models: CommaSeparated = ()
-    """Its models; without them it is asked for its list now and then."""
+    """Its models, the first being what `auto` takes; without them it is asked for its list."""
     yotta_context_tokens: Annotated[int, Field(ge=1)] = 8192
     """The context of its models: prompt and answer together."""
     yotta_default_max_tokens: Annotated[int, Field(ge=1)] = 256
@@ -97,4 +120,15 @@ class Settings(ServiceSettings):
     def _check_local_target(self) -> Self:
         if self.local_target_paid and self.environment != "test":
             raise SettingError("LOCAL_TARGET_PAID", "is refused unless ENVIRONMENT=test")
+        return self
+
+    @model_validator(mode="after")
+    def _check_key_is_not_overheard(self) -> Self:
+        url, key = self.yotta_url, self.yotta_api_key
+        if self.environment != "production" or url is None or key is None:
+            return self
+        if urlsplit(url).scheme == "http" and not _is_loopback(url):
+            raise SettingError(
+                "YOTTA_URL", "would send YOTTA_API_KEY for everybody to read: use https://"
+            )
         return self

@@ -47,7 +47,12 @@ def test_every_variable_is_documented():
         {"yotta_url": "https://yotta.test/v1"},
         {"yotta_url": "https://key@yotta.test"},
         {"yotta_url": "https://yotta.test?key=1"},
-        {"yotta_api_key": "short"},
+        {"yotta_api_key": ""},
+        {"yotta_api_key": "two words"},
+        {"yotta_api_key": "a\r\nheader: b"},
+        {"yotta_api_key": "k", "yotta_url": "http://yotta.test", "environment": "production"},
+        {"yotta_api_key": "k", "yotta_url": "http://10.0.0.1:80", "environment": "production"},
+        {"yotta_api_key": "k", "yotta_url": "http://localhost.x", "environment": "production"},
         {"yotta_driver": "other"},
         {"yotta_operations": "chat,paint"},
         {"yotta_operations": ""},
@@ -64,6 +69,34 @@ def test_unsafe_values_are_refused(values, changes):
 def test_paid_local_target_is_for_tests(values):
     """With ENVIRONMENT=test, and only then."""
     assert Settings(**values, local_target_paid=True, environment="test").local_target_paid
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"yotta_api_key": "k", "yotta_url": "https://yotta.test"},
+        {"yotta_api_key": "test", "yotta_url": "http://127.0.0.1:9000"},
+        {"yotta_api_key": "k", "yotta_url": "http://[::1]:9000"},
+        {"yotta_api_key": "k", "yotta_url": "http://localhost:9000"},
+        {"yotta_url": "http://yotta.test"},
+        {"yotta_api_key": "k", "yotta_url": "http://yotta.test", "environment": "development"},
+    ],
+)
+def test_key_that_nobody_overhears_may_be_any(values, changes):
+    """A stranger's key may be short or look like a placeholder; only its way must be safe."""
+    assert Settings(**{**values, "environment": "production", **changes})
+
+
+def test_overheard_key_is_named(values):
+    """The message says which variable to change, and how; the key is not in it."""
+    unsafe = {"yotta_api_key": "k-4711", "yotta_url": "http://a.test", "environment": "production"}
+    with pytest.raises(ValidationError) as caught:
+        Settings(**values, **unsafe)
+
+    (error,) = caught.value.errors()
+    assert error["ctx"]["error"].variable == "YOTTA_URL"
+    assert "https://" in error["msg"]
+    assert "4711" not in error["msg"]
 
 
 def test_keywords_are_a_list(values, monkeypatch):
