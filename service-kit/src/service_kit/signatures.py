@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -158,8 +159,9 @@ def _write_new(path: Path) -> None:
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    # Not the process's number: in containers on one volume it is 1 for all.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(pem)
     try:
         os.link(draft, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_key_is_created_once(tmp_path: Path) -> None:
     assert first.key_id == again.key_id
     assert path.stat().st_mode & 0o777 == 0o600
     assert [each.name for each in path.parent.iterdir()] == ["result.pem"]
+
+
+def test_containers_on_one_volume_share_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both write at once, under one process number: the first key to be there is everybody's."""
+    path = tmp_path / "result.pem"
+    link, others = os.link, []
+
+    def link_after_another(draft: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        others.append(SigningKey.load_or_create(target))
+        link(draft, target)
+
+    monkeypatch.setattr(os, "link", link_after_another)
+
+    key = SigningKey.load_or_create(path)
+
+    assert [other.key_id for other in others] == [key.key_id]
+    assert [each.name for each in tmp_path.iterdir()] == ["result.pem"]
 
 
 def test_missing_key_is_named(tmp_path: Path) -> None:
