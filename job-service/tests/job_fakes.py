@@ -313,6 +313,10 @@ class FakeJobs:
         job = self._tables.jobs.get(job_id)
         return _without_content(job) if job else None
 
+    async def find_several(self, job_ids):
+        found = [await self.find_anywhere(job_id) for job_id in job_ids]
+        return [job for job in found if job is not None]
+
     async def lock(self, job_id):
         return self._tables.jobs.get(job_id)
 

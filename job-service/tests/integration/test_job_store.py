@@ -245,6 +245,14 @@ class TestLeases:
             found = await work.jobs.find_anywhere(job.id)
         assert (found.state, found.lease_token) == (JobState.COMPLETED, job.lease_token)
 
+    async def test_several_are_found_at_once(self, store):
+        """Whole but for what a single look leaves out, too."""
+        made = [await admitted(store, a_job()) for _ in range(3)]
+        async with store() as work:
+            found = await work.jobs.find_several([made[0].id, "none", made[2].id])
+            alone = [await work.jobs.find_anywhere(job.id) for job in (made[0], made[2])]
+        assert sorted(found, key=lambda job: job.id) == sorted(alone, key=lambda job: job.id)
+
 
 class TestClaiming:
     async def test_each_job_is_claimed_once(self, store):

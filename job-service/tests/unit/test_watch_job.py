@@ -13,7 +13,7 @@ from readers import Reader
 
 from job_service.domain.errors import EventCursorInvalid, JobNotFound
 from job_service.domain.job import JobState
-from job_service.usecases.job_feeds import PAGE, JobFeeds
+from job_service.usecases.job_feeds import ENDED_AT_ONCE, PAGE, JobFeeds
 from job_service.usecases.watch_job import WatchJob
 from service_kit.errors import Unavailable
 from service_kit.testing.clock import FixedClock
@@ -70,6 +70,19 @@ class Stage:
         self.clock.advance(1)
         with suppress(Unavailable):
             await self.feeds()
+
+    def fail_transactions(self, number):
+        """Let the feeds' next ones fail; return a list that grows with each that is opened."""
+        opened = []
+
+        def counted():
+            opened.append(len(opened) < number)
+            if opened[-1]:
+                raise Unavailable("database")
+            return self.store()
+
+        self.feeds._unit_of_work = counted
+        return opened
 
     @asynccontextmanager
     async def looking(self):
@@ -301,6 +314,29 @@ class TestManyReaders:
         await stage.look()
         await asyncio.gather(*reading)
         assert stage.lifecycle.queries == 1
+
+    async def test_jobs_that_end_together_share_the_queries(self, stage):
+        """And where one look fails, the others end nevertheless."""
+        jobs = [a_job() for _ in range(2 * ENDED_AT_ONCE)]
+        for job in jobs:
+            stage.store.tables.jobs[job.id] = replace(job, state=JobState.CANCELLED)
+            stage.lifecycle.tell(job.id, "created")
+        readers = [Reader() for _ in jobs]
+        reading = [
+            asyncio.ensure_future(reader.read(stage.watch, job.id))
+            for reader, job in zip(readers, jobs, strict=True)
+        ]
+        await until(lambda: stage.metrics.jobs == len(jobs))
+        for job in jobs:
+            stage.lifecycle.tell(job.id, "cancelled", attempt=0)
+        opened = stage.fail_transactions(1)
+        await stage.look()
+        assert len(opened) == 2
+        await until(lambda: sum(reader.job is not None for reader in readers) == ENDED_AT_ONCE)
+        await stage.look()
+        await asyncio.gather(*reading)
+        assert all(reader.job.state is JobState.CANCELLED for reader in readers)
+        assert len(opened) == 3
 
     async def test_only_what_was_hinted_at_is_looked_at(self, stage):
         stage.run()

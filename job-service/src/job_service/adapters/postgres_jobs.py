@@ -183,6 +183,10 @@ class PostgresJobs:
         row = (await self._session.execute(query)).mappings().one_or_none()
         return None if row is None else job_from(row)
 
+    async def find_several(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        query = select(*_WITHOUT_CONTENT).where(jobs.c.job_id.in_(job_ids))
+        return [job_from(row) for row in (await self._session.execute(query)).mappings()]
+
     async def find_embeddings(self, job_id: str) -> bytes | None:
         query = select(jobs.c.result_embeddings).where(jobs.c.job_id == job_id)
         found: bytes | None = await self._session.scalar(query)

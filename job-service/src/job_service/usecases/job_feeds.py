@@ -22,6 +22,8 @@ from service_kit.errors import Unavailable
 
 PAGE: Final = 200
 AT_ONCE: Final = 100
+# Fewer, since each may have a long result.
+ENDED_AT_ONCE: Final = 20
 # A read that failed once may go well in a moment; after that, Redis is away.
 MOST_FAILED_READS: Final = 2
 
@@ -162,9 +164,7 @@ class JobFeeds:
             await self._look_for_deltas(
                 [each for each in feeds if each.story.runs and (each.is_told or each.waits_for_end)]
             )
-        for feed in feeds:
-            if feed.waits_for_end:
-                await self._end(feed)
+        await self._end([feed for feed in feeds if feed.waits_for_end])
 
     async def _look_for_changes(self, feeds: Sequence[Feed]) -> None:
         if not feeds:
@@ -211,15 +211,34 @@ class JobFeeds:
                 feed.tell()
         return [feed for feed, page in zip(feeds, pages, strict=True) if len(page) == PAGE]
 
-    async def _end(self, feed: Feed) -> None:
-        """Take in the job as it ended. All that Redis has of its answer was read before."""
-        if feed.story.runs and 0 < feed.failed_reads < MOST_FAILED_READS:
-            return
+    async def _end(self, feeds: Sequence[Feed]) -> None:
+        """Take in jobs as they ended. All that Redis has of their answers was read before.
+
+        Raises:
+            Unavailable: Some could not be read. The others have ended.
+        """
+        ready = [
+            feed
+            for feed in feeds
+            if not feed.story.runs or not 0 < feed.failed_reads < MOST_FAILED_READS
+        ]
+        failure: Unavailable | None = None
+        for start in range(0, len(ready), ENDED_AT_ONCE):
+            try:
+                await self._end_some(ready[start : start + ENDED_AT_ONCE])
+            except Unavailable as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _end_some(self, feeds: Sequence[Feed]) -> None:
         async with self._unit_of_work() as work:
-            job = await work.jobs.find_anywhere(feed.job_id)
-        if job is not None:
-            feed.story.end(job)
-            feed.tell()
+            found = await work.jobs.find_several([feed.job_id for feed in feeds])
+        jobs = {job.id: job for job in found}
+        for feed in feeds:
+            if job := jobs.get(feed.job_id):
+                feed.story.end(job)
+                feed.tell()
 
     def _measure(self) -> None:
         readers = sum(feed.readers for feed in self._feeds.values())

@@ -57,6 +57,10 @@ class JobRepository(Protocol):
         """Return a job of any project without its messages; for our own duties only."""
         ...
 
+    async def find_several(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """Return those of the jobs that there are, each as `find_anywhere`."""
+        ...
+
     async def find_embeddings(self, job_id: str) -> bytes | None:
         """Return the vectors that a job of any project came to, one after the other."""
         ...
