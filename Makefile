@@ -36,11 +36,11 @@ $(INSTALLED): $(LOCKS) $(PROJECTS) deploy/local/install.sh
 
 .PHONY: demo
 demo: $(INSTALLED) ## run real prompts through the whole stack, then show what was decided and billed
-	@$(VENV_PYTHON) -m weir_local demo
+	@$(VENV_PYTHON) -m weir_local demo $(OPTIONS)
 
 .PHONY: up
-up: $(INSTALLED) ## start Postgres, Valkey, the six services and a cloud; repair what died
-	@$(VENV_PYTHON) -m weir_local up
+up: $(INSTALLED) ## start Postgres, Valkey, the six services and a cloud (OPTIONS=--no-yotta); repair what died
+	@$(VENV_PYTHON) -m weir_local up $(OPTIONS)
 
 .PHONY: down
 down: $(INSTALLED) ## stop them; the data stays

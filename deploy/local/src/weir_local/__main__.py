@@ -34,6 +34,8 @@ EXPECTED = (
     ValkeyFailed,
 )
 INTERRUPTED = 130
+HOME = "WEIR_HOME"
+PORTS = ("WEIR_PORT", "API_PORT")
 
 app = typer.Typer(
     help="Runs all of Weir on this machine, without Docker.",
@@ -137,10 +139,12 @@ def configured_stack(*, yotta: bool = True) -> Stack:
 
     Without `yotta` it has no cloud, else that of `YOTTA_URL` or one on this machine.
     """
-    home = Path(os.environ.get("WEIR_HOME", ".weir"))
     environment = read_environment_file(Path(".env"))
-    port = os.environ.get("WEIR_PORT") or os.environ.get("API_PORT") or environment.get("API_PORT")
-    environment.pop("API_PORT", None)
+    # These are the launcher's own; what is left of the file is for the services.
+    in_file = {name: environment.pop(name, "") for name in (HOME, *PORTS)}
+    home = Path(os.environ.get(HOME) or in_file[HOME] or ".weir")
+    given = [settings.get(name) for settings in (os.environ, in_file) for name in PORTS]
+    port = next(filter(None, given), None)
     # Only the router is told of the cloud, and of the key to it.
     cloud = settings_of_cloud({**environment, **os.environ})
     environment = {name: environment[name] for name in environment.keys() - cloud.keys()}

@@ -213,9 +213,15 @@ def _cloud(stack: Stack) -> Finding:
         return Finding(YOTTA, True, "no cloud is configured; every prompt runs here")
     if here and stack.find(YOTTA) is None:
         return Finding(YOTTA, False, f"{url} does not run", f"{RESTART} See {stack.log(YOTTA)}.")
-    given = _api_key(stack.state.yotta_settings)
-    answer = _models_of(url, stack.secrets.password(YOTTA_KEY) if here else given)
-    good = answer == "HTTP 200"
+    settings = stack.state.yotta_settings
+    key = stack.secrets.password(YOTTA_KEY) if here else _api_key(settings)
+    answer = _models_of(url, key)
+    good = answer == "HTTP 200" or (
+        # The router does not ask for the list then, so a cloud may do without one.
+        "YOTTA_MODELS" in settings
+        and answer.startswith("HTTP ")
+        and answer not in ("HTTP 401", "HTTP 403")
+    )
     advice = "" if good else "Until it answers, prompts that would go there run on local workers."
     return Finding(YOTTA, good, f"{url} {answer}", advice)
 

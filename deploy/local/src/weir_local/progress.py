@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 
 
 class Progress:
@@ -15,6 +16,9 @@ class Progress:
 
     def done(self, what: str, seconds: float, note: str = "") -> None:
         """It is there."""
+
+    def failed(self, what: str, text: str) -> None:
+        """It will not be there; `text` says why, and how things go on."""
 
     def said(self, text: str) -> None:
         """Something worth a line of its own."""
@@ -33,10 +37,12 @@ class OnConsole(Progress):
         self._show()
 
     def done(self, what: str, seconds: float, note: str = "") -> None:
-        if what in self._waiting:
-            self._waiting.remove(what)
-        self._show()
+        self._forget(what)
         self._console.print(f"  [green]✓[/] {what:<18} {seconds:5.1f} s  [dim]{note}[/]")
+
+    def failed(self, what: str, text: str) -> None:
+        self._forget(what)
+        self._console.print(f"  [yellow]✗ {what}[/]  {escape(text)}")
 
     def said(self, text: str) -> None:
         self._console.print(f"  {text}")
@@ -45,6 +51,11 @@ class OnConsole(Progress):
         """Stop showing what is waited for."""
         if self._status is not None:
             self._status.stop()
+
+    def _forget(self, what: str) -> None:
+        if what in self._waiting:
+            self._waiting.remove(what)
+        self._show()
 
     def _show(self) -> None:
         if self._status is None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from weir_local import ports, readiness
 from weir_local.cloud import YOTTA, Cloud, settings_of_cloud
-from weir_local.fleet import Fleet
+from weir_local.fleet import Fleet, ServiceFailed
 from weir_local.locking import exclusive
 from weir_local.pki import Authority
 from weir_local.postgres import Postgres
@@ -45,6 +45,8 @@ ADMIN = "admin"
 DEFAULT_PORT = 8000
 YOTTA_KEY = "yotta.key"
 YOTTA_PORT = "yotta http"
+# It loads while everything else starts, so this counts from when the rest is ready.
+SECONDS_FOR_YOTTA = 60.0
 
 
 class PortTaken(Exception):
@@ -89,7 +91,8 @@ class Stack:
         """Start what does not run, in order, and return when everything is ready.
 
         What runs with other settings than it would get now is restarted. If it fails or is
-        interrupted, what it had started is stopped again.
+        interrupted, what it had started is stopped again. A cloud on this machine that can't be
+        started is left out: `yotta_url` is empty then, and `progress` is told.
         """
         progress = progress or Progress()
         prepare_home(self.home)
@@ -363,9 +366,12 @@ class Stack:
         """
         if self.yotta:
             self._keep_running(self.surroundings.cloud_program(), undo)
+        self._note_cloud()
+
+    def _note_cloud(self) -> None:
         router = self.surroundings.environment_of(Instance(SERVICES["compute-router"]))
         self.state.yotta_url = router.get("YOTTA_URL", "")
-        self.state.yotta_here = self.yotta
+        self.state.yotta_here = self._cloud() is not None
         self.state.yotta_settings = settings_of_cloud(self.services.get("compute-router", {}))
 
     def _keep_running(self, program: Program, undo: ExitStack) -> None:
@@ -387,11 +393,33 @@ class Stack:
             for service in NAMES
             for instance in self.surroundings.instances(service)
         }
-        if self.yotta:
-            addresses[YOTTA] = self._ready_address(YOTTA)
         self.fleet.wait_until_ready(addresses, self.seconds_to_start, progress)
+        if self.yotta:
+            self._wait_for_yotta(progress, undo)
         with step(progress, "model"):
             self.fleet.wait_for_a_model(self._serves_a_model, "gpu-worker", self.seconds_to_start)
+
+    def _wait_for_yotta(self, progress: Progress, undo: ExitStack) -> None:
+        """Wait for the cloud on this machine; if it fails, go on as if there were none."""
+        seconds = min(self.seconds_to_start, SECONDS_FOR_YOTTA)
+        try:
+            self.fleet.wait_until_ready({YOTTA: self._ready_address(YOTTA)}, seconds, progress)
+        except ServiceFailed as error:
+            progress.failed(
+                YOTTA,
+                "The stand-in for the cloud can't be had; going on without it. With --no-yotta "
+                f"(make up OPTIONS=--no-yotta) it is not tried. {error}",
+            )
+        else:
+            return
+        self.fleet.stop([YOTTA])
+        self.state.processes.pop(YOTTA, None)
+        # Without a port there is no cloud; the next `up` chooses one, and tries again.
+        del self.state.ports[YOTTA_PORT]
+        self._note_cloud()
+        for instance in self.surroundings.instances("compute-router"):
+            self._keep_running(self.surroundings.program(instance), undo)
+            self.wait_until_ready("compute-router", instance.index)
 
     def _serves_a_model(self) -> bool:
         """Tell whether a prompt could run here now; that the cloud could run it is not enough."""

@@ -7,9 +7,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from rich.console import Console
 
 from weir_local import doctor
 from weir_local.fleet import ServiceFailed
+from weir_local.progress import OnConsole
 from weir_local.stack import Stack
 from weir_local.yotta import MODEL
 
@@ -71,6 +73,24 @@ def test_doctor_asks_a_cloud_elsewhere_too(with_yotta: Stack) -> None:
     assert not finding_of(elsewhere).ok
 
 
+def test_doctor_wants_no_list_where_models_are_named(with_yotta: Stack) -> None:
+    """A cloud without one is as good then; a refused key still is not."""
+    elsewhere = Stack(with_yotta.home)
+    elsewhere.state.yotta_here = False
+    elsewhere.state.yotta_url = f"{with_yotta.yotta_url}/nothing-here"
+    key = {"YOTTA_API_KEY_FILE": str(with_yotta.home / "secrets/yotta.key")}
+
+    elsewhere.state.yotta_settings = key
+    assert not finding_of(elsewhere).ok
+
+    elsewhere.state.yotta_settings = key | {"YOTTA_MODELS": MODEL}
+    assert finding_of(elsewhere).ok
+
+    elsewhere.state.yotta_url = with_yotta.yotta_url
+    elsewhere.state.yotta_settings = {"YOTTA_API_KEY": "a guess", "YOTTA_MODELS": MODEL}
+    assert not finding_of(elsewhere).ok
+
+
 def test_it_lives_and_dies_with_its_stack(with_yotta: Stack, stand_ins: dict[str, str]) -> None:
     """It answers whoever has the key; `up` repairs it alone; without it the router is told so."""
     key, before = key_of(with_yotta), dict(with_yotta.state.pids)
@@ -95,6 +115,25 @@ def test_it_lives_and_dies_with_its_stack(with_yotta: Stack, stand_ins: dict[str
     assert not without.yotta_url
     with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ConnectError):
         client.get(f"{url}/health")
+
+
+def test_up_goes_on_without_one_that_fails(
+    with_yotta: Stack, stand_ins: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All else runs, the router is told of no cloud, and whoever starts it is told why."""
+    broken = {"yotta": {"YOTTA_THREADS": "many"}}
+    stack = Stack(with_yotta.home, environment=stand_ins, services=broken, yotta=True)
+
+    stack.up(OnConsole(Console(soft_wrap=True)))
+
+    said = capsys.readouterr().out
+    assert "make up OPTIONS=--no-yotta" in said
+    assert "invalid literal for int() with base 10: 'many'" in said
+    assert stack.find("yotta") is None
+    assert not stack.yotta_url
+    assert "YOTTA_URL" not in psutil.Process(stack.state.pids["compute-router"]).environ()
+    assert finding_of(stack).says.startswith("no cloud")
+    assert not Stack(with_yotta.home).as_it_runs().yotta
 
 
 def test_the_cloud_alone_is_not_enough(with_yotta: Stack, stand_ins: dict[str, str]) -> None:

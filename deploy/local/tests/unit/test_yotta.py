@@ -15,7 +15,8 @@ from weir_local.yotta import Options
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory that commands are given in; nothing of the caller's says where Yotta is."""
     monkeypatch.chdir(tmp_path)
-    for name in ("YOTTA_URL", "YOTTA_API_KEY", "YOTTA_API_KEY_FILE", "WEIR_HOME"):
+    cloud = ("YOTTA_URL", "YOTTA_API_KEY", "YOTTA_API_KEY_FILE")
+    for name in (*cloud, "WEIR_HOME", "WEIR_PORT", "API_PORT"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -86,3 +87,19 @@ def test_a_key_alone_is_not_shown_to_the_server_here(
 
     assert "YOTTA_API_KEY" not in settings
     assert settings["YOTTA_FIRST_BYTE_SECONDS"] == "5"
+
+
+def test_home_and_port_may_stand_in_the_file(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment counts before `.env`, and no service is handed either."""
+    (directory / ".env").write_text("WEIR_HOME=elsewhere\nWEIR_PORT=8123\nLOG_LEVEL=DEBUG\n")
+
+    of_file = configured_stack()
+    monkeypatch.setenv("API_PORT", "8124")
+    monkeypatch.setenv("WEIR_HOME", "here")
+    of_environment = configured_stack()
+
+    assert (of_file.home, of_file.port) == (directory / "elsewhere", 8123)
+    assert (of_environment.home, of_environment.port) == (directory / "here", 8124)
+    assert of_file.environment == {"LOG_LEVEL": "DEBUG"}
