@@ -11,6 +11,7 @@ from service_kit.errors import ErrorCode
 
 FULL = an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED)
 AWAY = an_error("TARGET_UNAVAILABLE", ErrorCode.UNAVAILABLE)
+ROUTER_AWAY = an_error("UNAVAILABLE", ErrorCode.UNAVAILABLE)
 UNKNOWN = an_error("MODEL_NOT_SERVED", ErrorCode.NOT_FOUND)
 ASKED_TO_WAIT = (
     DECISION,
@@ -39,9 +40,13 @@ async def test_job_that_waits_for_its_target_takes_no_places(world, script):
     assert world.dispatch.places.limit == 8
 
 
-async def test_full_router_takes_places(world):
-    await come_back(world, (FULL,))
+@pytest.mark.parametrize("error", [FULL, ROUTER_AWAY], ids=["full", "away"])
+async def test_router_without_room_takes_places(world, error):
+    """Others would find no room either; it is asked again soon, however often that was."""
+    job = await come_back(world, (error,), times=9)
+    due_in = world.store.tables.available_at[job.id] - world.clock.now()
     assert world.dispatch.places.limit == 1
+    assert due_in.total_seconds() <= 0.5 * 1.2
 
 
 async def test_what_comes_back_again_and_again_is_offered_less_often(world):

@@ -148,7 +148,7 @@ class TestErrors:
         assert (ended.state, ended.failure_reason) == (JobState.FAILED, "MODEL_NOT_SERVED")
 
     async def test_target_is_left_alone_for_as_long_as_it_asks(self, world):
-        error = an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED)
+        error = an_error("TARGET_UNAVAILABLE", ErrorCode.UNAVAILABLE)
         error.retry_after = timedelta(seconds=20)
         world.executor.play((error,))
         job = await world.claimed()

@@ -18,7 +18,7 @@ from job_service.domain.charge import (
 from job_service.domain.decision import RouteDecision
 from job_service.domain.errors import JobAlreadyFinished
 from job_service.domain.execution import (
-    NO_CAPACITY,
+    TARGET_UNAVAILABLE,
     Dispatching,
     ExecutionError,
     FinishReason,
@@ -30,7 +30,7 @@ from job_service.domain.specification import JobKind, JobSpecification
 AMBIGUOUS: Final = "AMBIGUOUS"
 INTERRUPTED: Final = "INTERRUPTED"
 LOST_TOO_OFTEN: Final = "LOST_TOO_OFTEN"
-MOST_DOUBLINGS: Final = 16
+MOST_DOUBLINGS: Final = 6
 # Whoever asks for more is asked again nevertheless: it may be wrong, or back early.
 MOST_ASKED_SECONDS: Final = 60.0
 
@@ -103,7 +103,7 @@ class RetryPolicy:
         backoff_seconds: Before the first retry; doubled for each further one.
         max_lost: So many lost executions make a dead letter.
         wait_seconds: Until work is offered again that nothing could take; doubled for each
-            further time in a row.
+            further time in a row, six times at most.
         most_wait_seconds: What such doubling comes to at most.
     """
 
@@ -120,7 +120,7 @@ class RetryPolicy:
         doubled = self.wait_seconds * 2 ** min(waits, MOST_DOUBLINGS)
         grown = min(doubled, max(self.wait_seconds, self.most_wait_seconds))
         floor = min(asked_seconds, MOST_ASKED_SECONDS) * max(1.0, jitter)
-        return max(grown * jitter, floor)
+        return float(max(grown * jitter, floor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Job:
     waits: int = 0
     # Of the attempt that ends; told in its last event, not stored with the job.
     delta_count: int | None = None
-    # Of the attempt that ends: the router had no room for it. Not stored either.
+    # Of the attempt that ends: there was no room for anybody. Not stored either.
     found_full: bool = False
     decision: RouteDecision | None = None
     executed_target: str | None = None
@@ -490,14 +490,22 @@ class Job:
     def _waiting(
         self, error: ExecutionError, progress: Progress, policy: RetryPolicy, jitter: float
     ) -> Job:
-        """Return this job to be offered again, the later the more often nothing could take it."""
+        """Return this job to be offered again.
+
+        Soon, where the router was full or away: that passes by itself. Later and later, where
+        only certain targets could take it and they can't, or asked to be left alone.
+        """
+        if error.reason != TARGET_UNAVAILABLE and not progress.was_dispatched:
+            return replace(
+                self.handed_back(policy.wait_seconds * jitter),
+                last_error=error.message,
+                found_full=True,
+            )
         waits = 0 if progress.started else self.waits
         return replace(
             self.handed_back(policy.wait(waits, error.retry_after_seconds, jitter)),
             waits=waits + 1,
             last_error=error.message,
-            # A paid target that asks to wait says nothing about the room that others have.
-            found_full=error.reason == NO_CAPACITY and not progress.was_dispatched,
         )
 
     def _lost(self, message: str, policy: RetryPolicy) -> Job:

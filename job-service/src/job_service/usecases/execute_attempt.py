@@ -11,6 +11,7 @@ from enum import StrEnum
 import structlog
 
 from job_service.domain.execution import (
+    TARGET_UNAVAILABLE,
     Delta,
     Dispatching,
     ExecutionError,
@@ -235,7 +236,7 @@ class ExecuteAttempt:
         # After a decision it is the target's own word, and stays.
         is_unknown = ended.reason == "MODEL_NOT_SERVED" and progress.decision is None
         if is_unknown and self._may_be_served(job):
-            ended = replace(ended, reason="TARGET_UNAVAILABLE", code=ErrorCode.UNAVAILABLE)
+            ended = replace(ended, reason=TARGET_UNAVAILABLE, code=ErrorCode.UNAVAILABLE)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311 -- not a secret
         return job.errored(ended, progress, self.policy, jitter)
 
