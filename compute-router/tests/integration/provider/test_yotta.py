@@ -93,7 +93,7 @@ async def test_targets_are_listed(yotta, start_worker, router, eventually):
 
 
 async def test_list_of_models_is_waited_for(open_router, provider, eventually):
-    """A cloud that is away at first is found later; one that goes away is remembered."""
+    """A cloud that is away at first is found later, in order of name; gone, it is remembered."""
     provider.models = None
     router = await open_router(yotta_url=provider.url)
     absent = await target_of(router, "yotta")
@@ -106,11 +106,11 @@ async def test_list_of_models_is_waited_for(open_router, provider, eventually):
         return [model.model for model in (await target_of(router, "yotta")).models]
 
     async def are_known() -> bool:
-        return await models() == ["small", "large"]
+        return await models() == ["large", "small"]
 
     await eventually(are_known)
     provider.models = None
-    assert await models() == ["small", "large"]
+    assert await models() == ["large", "small"]
 
 
 async def test_models_of_the_settings_are_not_asked_for(open_router, provider):
