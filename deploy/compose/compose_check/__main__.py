@@ -64,7 +64,8 @@ def main() -> int:
     except CheckFailed as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         table.failed = True
-    table.show()
+    finally:
+        table.show()
     return int(table.failed)
 
 
@@ -92,6 +93,10 @@ def _check(table: Table, repository: Path, work: Path) -> None:
 
 def _down(project: Project) -> str:
     project.down()
+    if project.engine.private:
+        # Nobody else uses it, and the next check finds there what is built already.
+        return f"the images stay in the private engine, tagged :{project.tag}"
+    project.remove_images()
     return "nothing is left"
 
 

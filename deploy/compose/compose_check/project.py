@@ -48,6 +48,11 @@ class Project:
         """Where its gateway answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def tag(self) -> str:
+        """The tag of the images built for it. In an engine that others use it is its own."""
+        return "check" if self.engine.private else self.name
+
     def compose(self, *arguments: str, seconds: float = 120, stdin: str = "") -> str:
         """Return what `docker compose ...` printed."""
         profiles = [part for profile in _PROFILES for part in ("--profile", profile)]
@@ -91,11 +96,19 @@ class Project:
         """Remove its containers, networks and volumes."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", seconds=180)
 
+    def remove_images(self) -> None:
+        """Remove the images that were built for it."""
+        document = json.loads(self.compose("config", "--format", "json"))
+        ours = {each["image"] for each in document["services"].values() if "build" in each}
+        listed = self.docker("images", "--format", "{{.Repository}}:{{.Tag}}")
+        if found := sorted(ours & set(listed.split())):
+            self.docker("image", "rm", *found)
+
     def _environment(self) -> Mapping[str, str]:
         return {
             **self.engine.environment,
             "WEIR_PORT": str(self.port),
-            "WEIR_VERSION": "check",
+            "WEIR_VERSION": self.tag,
         }
 
 
