@@ -17,6 +17,9 @@ import pytest
 from weir_local import readiness
 from weir_local.stack import Stack
 
+# A whole stack starts in the time of the first test that asks for it, and stops in the last one's.
+pytestmark = pytest.mark.timeout(600)
+
 
 @dataclass(frozen=True)
 class Shell:
@@ -56,7 +59,9 @@ def shell() -> Iterator[Shell]:
         directory.chmod(0o711)
     shell = Shell(directory)
     yield shell
-    shell.run("down")
+    done = shell.run("down")
+    # Else a stack stays, and with its directory gone nobody could stop it by name.
+    assert done.returncode == 0, done.stdout
     shutil.rmtree(directory, ignore_errors=True)
 
 
