@@ -211,6 +211,21 @@ async def test_last_word_of_redis_stays(redis, absent_redis, monkeypatch):
     assert breaker.view().state is BreakerState.OPEN
 
 
+async def test_redis_that_is_back_has_the_word_again(redis, absent_redis, monkeypatch):
+    """What was counted here meanwhile is forgotten: all routers know the same again."""
+    breaker = RedisBreaker(redis, "yotta", RULES, SystemClock())
+    with monkeypatch.context() as patched:
+        patched.setattr(breaker._script, "registered_client", absent_redis)
+        await fail(breaker, 3)
+        assert breaker.view().state is BreakerState.OPEN
+
+    await breaker.read()
+
+    assert breaker.view().state is BreakerState.CLOSED
+    await fail(breaker, 3)
+    assert await RedisBreaker(redis, "yotta", RULES, SystemClock()).admit() is None
+
+
 async def test_wiped_redis_closes_it(redis, redis_url):
     """What Redis knows counts while it is there; five more failures open it again."""
     breaker = RedisBreaker(redis, "yotta", BreakerRules(open_seconds=30), SystemClock())
