@@ -43,7 +43,7 @@ class Settings(ServiceSettings):
     max_lost_leases: Annotated[int, Field(ge=1, le=100)] = 5
     """So many executions that were lost with their replica or worker make a dead letter."""
     no_capacity_wait_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
-    """The pause of queued work that nothing could take; doubled where it waits for certain targets."""
+    """The pause of queued work that nothing could take; it grows where certain targets are away."""
     dispatch_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     """Queued jobs that one replica runs at once."""
     execution_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
