@@ -5,6 +5,10 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
+# Images for Python often set this. Then every process here would compile all it imports again,
+# pytest's rewritten tests included: a third of the tests' CPU time.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV_PYTHON := .venv/bin/python
 BIN := .venv/bin
 INSTALLED := .venv/.installed
