@@ -5,8 +5,8 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# Images for Python often set this. Then every process here would compile all it imports again,
-# pytest's rewritten tests included: a third of the tests' CPU time.
+# Images for Python often set this. Then every process here would compile again what it imports,
+# and pytest would rewrite all tests again in each of its workers.
 export PYTHONDONTWRITEBYTECODE :=
 
 VENV_PYTHON := .venv/bin/python
