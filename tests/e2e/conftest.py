@@ -306,6 +306,7 @@ def _stack_of(fixtures: Collection[str]) -> str:
     return next((name for name in STACKS if name in fixtures), "stack")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give all tests of one stack to one worker (`--dist loadgroup`): each starts once."""
     for item in items:
