@@ -78,7 +78,7 @@ test-contract: $(INSTALLED) ## what the services promise each other and the outs
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED) ## the whole system, as processes
-	@$(VENV_PYTHON) -m pytest -q --numprocesses 3 --dist loadgroup tests/e2e deploy/local/tests/e2e
+	@$(VENV_PYTHON) -m pytest -q --numprocesses 3 --dist loadscope tests/e2e deploy/local/tests/e2e
 
 .PHONY: test-chaos-small
 test-chaos-small: $(INSTALLED) ## 1,000 jobs while processes are killed (CHAOS_JOBS, CHAOS_KILLS, CHAOS_SEED)

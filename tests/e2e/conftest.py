@@ -1,6 +1,6 @@
 """The whole stack as processes, and people who use it.
 
-Each starts once. `stack` runs the real model. `crash_stack` and `cloud_stack` run `ENGINE=instant`
+Each starts once: modules that share one share a worker, too. `stack` runs the real model. `crash_stack` and `cloud_stack` run `ENGINE=instant`
 with short leases, to be killed. `cloud_stack` has a cloud besides: a llama.cpp
 server in Yotta's place.
 """
@@ -26,6 +26,7 @@ import httpx
 import openai
 import pytest
 from redis.asyncio import Redis
+from xdist.scheduler import LoadScopeScheduling
 
 from service_kit.ids import new_id
 from service_kit.testing.tokens import TestIssuer
@@ -306,15 +307,28 @@ def _stack_of(fixtures: Collection[str]) -> str:
     return next((name for name in STACKS if name in fixtures), "stack")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in a hook of the same name
+# These break what they use; all other modules share the whole `stack`.
+BREAKING = ("test_crash_points", "test_cloud", "test_job_events")
+
+
+class ByStack(LoadScopeScheduling):
+    """Gives all modules of a stack to one worker; those from elsewhere get one each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        if not module.startswith("tests/e2e/"):
+            return module
+        return "breaking" if Path(module).stem in BREAKING else "whole"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    return ByStack(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of one stack to one worker (`--dist loadgroup`): each starts once."""
+    """Give tests here more time: the first one of a stack waits for its start too."""
     for item in items:
-        used = _stack_of(item.fixturenames) if isinstance(item, pytest.Function) else ""
-        here = Path(__file__).parent in item.path.parents
-        item.add_marker(pytest.mark.xdist_group(used if here else str(item.path)))
-        if here:
-            # The first test of a stack waits for its start too.
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(600))
 
 
