@@ -1,8 +1,8 @@
 """The whole stack as processes, and people who use it.
 
-Each starts once: modules that share one share a worker, too. `stack` runs the real model. `crash_stack` and `cloud_stack` run `ENGINE=instant`
-with short leases, to be killed. `cloud_stack` has a cloud besides: a llama.cpp
-server in Yotta's place.
+Each starts once: modules that share one share a worker, too. `stack` runs the real model.
+`crash_stack` and `cloud_stack` run `ENGINE=instant` with short leases, to be killed. `cloud_stack`
+has a cloud besides: a llama.cpp server in Yotta's place.
 """
 
 from __future__ import annotations
