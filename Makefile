@@ -66,7 +66,7 @@ test: $(INSTALLED) ## everything below: lint, types, protos-check and all tests
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## the tests that need no server
-	@$(VENV_PYTHON) -m pytest -q --numprocesses 2 --dist loadfile $(wildcard */tests/unit deploy/local/tests/unit) tests/load
+	@$(VENV_PYTHON) -m pytest -q $(wildcard */tests/unit deploy/local/tests/unit) tests/load
 
 .PHONY: test-integration
 test-integration: $(INSTALLED) ## each service with a real Postgres and Valkey
