@@ -18,11 +18,10 @@ PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 LOCKS := requirements/bootstrap.txt requirements/dev.txt requirements/model.txt
 PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
 # What `make test` runs, in this order.
-CHECKS := lint types protos-check test-unit test-integration test-contract test-e2e \
-	test-chaos-small
+CHECKS := quick test-integration test-contract test-e2e test-chaos-small
 
-# These tests wait more than they work, so three run at once even on two cores.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+# These tests wait more than they work, so four run at once even on two cores.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
 
 .PHONY: help
 help: ## list these commands
@@ -63,6 +62,10 @@ doctor: $(INSTALLED) ## check every part, and say what to do about what is wrong
 .PHONY: test
 test: $(INSTALLED) ## everything below: lint, types, protos-check and all tests
 	@MAKE="$(MAKE)" sh deploy/local/checks.sh $(CHECKS)
+
+.PHONY: quick
+quick: $(INSTALLED) ## lint, types, protos-check and unit tests, side by side
+	@$(MAKE) --no-print-directory --jobs 2 lint types protos-check test-unit
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## the tests that need no server

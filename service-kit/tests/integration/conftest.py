@@ -1,7 +1,7 @@
 """A small RPC service of every kind, behind real mutual TLS on loopback."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
@@ -144,7 +144,11 @@ async def call(channel, kind, text="hello", **options):
     if kind == "client_stream":
         return (await channel.stream_unary(path, **form)(iter([request]), **options)).value
     if kind == "both_streams":
-        stream = channel.stream_stream(path, **form)(iter([request]), **options)
+        stream = channel.stream_stream(path, **form)(**options)
+        # It may be refused before the request was written: reading tells why.
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            await stream.write(request)
+            await stream.done_writing()
     else:
         stream = channel.unary_stream(path, **form)(request, **options)
     received = [response.value async for response in stream]
