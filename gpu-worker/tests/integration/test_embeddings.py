@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from weir.worker.v1 import inference_service_pb2 as pb
 
 from gpu_worker.adapters.embedding_process import MODULE
-from gpu_worker.adapters.llama_embedder import LlamaEmbedder
+from gpu_worker.adapters.llama_embedder import EmbeddingChild, LlamaEmbedder
 from gpu_worker.adapters.llama_engine import LlamaEngine
 from gpu_worker.domain.errors import EngineFailed
 from service_kit.errors import ErrorCode, ServiceError
@@ -131,6 +131,25 @@ async def test_process_that_dies_at_work(embedder, eventually):
 
     with pytest.raises(EngineFailed):
         await at_work
+
+
+async def test_process_that_dies_while_it_loads(embedder, monkeypatch):
+    """Nothing ran yet, so another one is started, once; the caller waits a little longer."""
+    expected = await embedder.embed("a")
+    start, begun = EmbeddingChild.start, []
+
+    async def killed_at_first(options):
+        begun.append(await start(options))
+        if len(begun) == 1:
+            os.kill(begun[0].process_id, signal.SIGKILL)
+        return begun[-1]
+
+    monkeypatch.setattr(EmbeddingChild, "start", killed_at_first)
+    fresh = LlamaEmbedder(embedder.options)
+
+    assert await fresh.embed("a") == expected
+    assert len(begun) == 2
+    await fresh.close()
 
 
 async def test_process_does_not_outlive_the_worker(embedder):

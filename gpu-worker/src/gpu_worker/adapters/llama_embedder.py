@@ -75,19 +75,35 @@ class LlamaEmbedder:
             EngineFailed: The process could not load the model, or ended.
         """
         async with self._turn:
-            if self._child is None or self._child.ended:
-                self._child = await EmbeddingChild.start(self.options)
-            await self._child.wait_until_loaded()
+            child = await self._loaded_child()
             try:
-                return await self._child.embed(text)
+                return await child.embed(text)
             except asyncio.CancelledError:
-                await self._child.let_go(self.grace_seconds)
+                await child.let_go(self.grace_seconds)
                 raise
+
+    async def _loaded_child(self) -> EmbeddingChild:
+        """Return a process that takes texts. One that dies while it loads gets one successor."""
+        try:
+            return await self._start_and_load()
+        except ChildEnded:
+            log.warning("embeddings.process_started_again")
+        return await self._start_and_load()
+
+    async def _start_and_load(self) -> EmbeddingChild:
+        if self._child is None or self._child.ended:
+            self._child = await EmbeddingChild.start(self.options)
+        await self._child.wait_until_loaded()
+        return self._child
 
     async def close(self) -> None:
         """End the process. Nothing may be running."""
         if self._child is not None:
             await self._child.end()
+
+
+class ChildEnded(EngineFailed):
+    """The process ended without an answer."""
 
 
 class EmbeddingChild:
@@ -182,10 +198,10 @@ class EmbeddingChild:
         answer: Mapping[str, Any] = json.loads(line)
         return answer
 
-    async def _failed(self) -> EngineFailed:
+    async def _failed(self) -> ChildEnded:
         await self.end()
         log.error("embeddings.process_ended", exit_code=self._process.returncode)
-        return EngineFailed()
+        return ChildEnded()
 
 
 def _environment() -> dict[str, str]:
