@@ -20,8 +20,8 @@ PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
 # What `make test` runs, in this order.
 CHECKS := quick test-integration test-contract test-e2e test-chaos-small
 
-# These tests wait more than they work, so four run at once even on two cores.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
+# These tests wait more than they work, so three run at once even on two cores.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
 
 .PHONY: help
 help: ## list these commands

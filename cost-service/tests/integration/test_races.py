@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 
 import pytest
@@ -13,7 +12,7 @@ from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSe
 
 from .conftest import DEFAULT_ALLOWANCE, check_books, project
 
-ROUNDS = 5 * int(os.environ.get("WEIR_TEST_SCALE", "1"))
+ROUNDS = 20
 SEED = 20261122
 
 
