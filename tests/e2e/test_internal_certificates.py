@@ -50,7 +50,19 @@ def methods(rpc_methods):
 
 
 async def call(channel, method):
-    """Send an empty request and return the status that came back."""
+    """Send an empty request and return the status that came back.
+
+    Where the refusal meets the request on its way, grpc.aio calls that an internal error of its
+    own and forgets what the server said: then it is asked again.
+    """
+    for _ in range(5):
+        code, details = await _call_once(channel, method)
+        if (code, details) != (grpc.StatusCode.INTERNAL, "Internal error from Core"):
+            break
+    return code, details
+
+
+async def _call_once(channel, method):
     stream = channel.stream_stream(method)(timeout=5)
     try:
         await stream.write(b"")
