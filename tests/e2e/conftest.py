@@ -308,7 +308,11 @@ def _stack_of(fixtures: Collection[str]) -> str:
 
 
 # These break what they use; all other modules share the whole `stack`.
-BREAKING = ("test_crash_points", "test_cloud", "test_job_events")
+STACK_OF_MODULE = {
+    "test_crash_points": "crash_stack",
+    "test_job_events": "crash_stack",
+    "test_cloud": "cloud_stack",
+}
 
 
 class ByStack(LoadScopeScheduling):
@@ -318,7 +322,7 @@ class ByStack(LoadScopeScheduling):
         module = nodeid.partition("::")[0]
         if not module.startswith("tests/e2e/"):
             return module
-        return "breaking" if Path(module).stem in BREAKING else "whole"
+        return STACK_OF_MODULE.get(Path(module).stem, "stack")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:

@@ -115,10 +115,7 @@ async def test_frozen_yotta_may_have_been_paid(cloud, account):
     """It took the prompt and says nothing: the job fails, runs nowhere else and costs nothing."""
     cloud.freeze("yotta")
     try:
-        accepted = await account.http.post(
-            "/api/v1/jobs",
-            json={"type": "generation_v2", "payload": {"prompt": COMPLEX, "max_tokens": 6}},
-        )
+        accepted = await submit(account)
         job = await account.finished_job(accepted.json()["job_id"], seconds=60)
     finally:
         cloud.thaw("yotta")
@@ -131,18 +128,42 @@ async def test_frozen_yotta_may_have_been_paid(cloud, account):
     assert "released" not in await cloud.changes_of(job["job_id"])
 
 
+@pytest.mark.parametrize("ask", ["submit", "chat"])
+async def test_dispatched_job_never_runs_again_blindly(cloud, account, ask):
+    """job-service killed after `Go`: the job fails as AMBIGUOUS and costs the tenant nothing."""
+    cloud.arm("job-service", "after_go")
+
+    answer = await (submit(account) if ask == "submit" else post_chat(account, COMPLEX))
+    # A queued job may have been accepted before the process died.
+    assert ask == "submit" or answer.status_code >= 500
+    await cloud.died("job-service")
+    await cloud.revive("job-service")
+    job = await account.only_job_finished(seconds=30)
+
+    assert (job["state"], job["failure_reason"]) == ("failed", "AMBIGUOUS")
+    assert job["attempt"] == 1
+    [entry] = await cloud.settled_ledger_of(job["job_id"])
+    assert entry["kind"] == "void"
+    assert (await account.budget())["reserved_nanousd"] == 0
+
+
 async def chat(account, prompt, headers=None):
-    answer = await account.v1.post(
-        "/v1/chat/completions",
-        headers=headers,
-        json={
-            "model": "auto",
-            "messages": [{"role": "user", "content": prompt}],
-            "max_tokens": 6,
-        },
-    )
+    answer = await post_chat(account, prompt, headers)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+async def post_chat(account, prompt, headers=None):
+    messages = [{"role": "user", "content": prompt}]
+    body = {"model": "auto", "messages": messages, "max_tokens": 6}
+    return await account.v1.post("/v1/chat/completions", headers=headers, json=body)
+
+
+async def submit(account):
+    payload = {"prompt": COMPLEX, "max_tokens": 6}
+    return await account.http.post(
+        "/api/v1/jobs", json={"type": "generation_v2", "payload": payload}
+    )
 
 
 async def explain(account, prompt, **wishes):

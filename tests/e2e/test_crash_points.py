@@ -32,7 +32,6 @@ INTERACTIVE_OUTCOMES = [
     ("after_finish_commit", "completed", {"post"}),
 ]
 STILL_OPEN = {"pending", "running", "retrying", "blocked"}
-COMPLEX = "A detailed and complex answer for an advanced reader."  # goes to the paid target
 COST_FAILPOINTS = [
     "before_hold_commit",
     "after_hold_commit",
@@ -80,28 +79,6 @@ async def test_interactive_job_settles(crash_stack, new_account, failpoint, stat
     assert len(entries) == 1
     assert entries[0]["kind"] in settled_by
     assert entries[0]["amount_nanousd"] == job["tokens_used_total"] * 1_000_000
-    await assert_nothing_held(account)
-
-
-@pytest.mark.parametrize("kind", ["queued", "interactive"])
-async def test_dispatched_job_never_runs_again_blindly(cloud_stack, new_account, kind):
-    """Killed after `Go`, a job on a paid target fails as AMBIGUOUS and costs the tenant nothing."""
-    account = await new_account()
-    cloud_stack.arm("job-service", "after_go")
-
-    if kind == "queued":
-        await submit(account, COMPLEX)
-    else:
-        with pytest.raises(httpx.HTTPStatusError):
-            (await chat(account, COMPLEX)).raise_for_status()
-    await cloud_stack.died("job-service")
-    await cloud_stack.revive("job-service")
-    job = await account.only_job_finished(seconds=30)
-
-    assert (job["state"], job["failure_reason"]) == ("failed", "AMBIGUOUS")
-    assert job["attempt"] == 1
-    entries = await cloud_stack.settled_ledger_of(job["job_id"])
-    assert [entry["kind"] for entry in entries] == ["void"]
     await assert_nothing_held(account)
 
 
@@ -165,7 +142,8 @@ async def test_frozen_job_service_can_not_bill(crash_stack, new_account, until):
     await until(running, seconds=20)
     crash_stack.freeze("job-service")
     try:
-        jobs = await until(all_final, seconds=90)
+        # Within 10 s nobody calls the frozen replica any more.
+        jobs = await until(all_final, seconds=45)
     finally:
         crash_stack.thaw("job-service")
     assert {job["state"] for job in jobs} == {"completed"}
@@ -194,9 +172,9 @@ async def assert_nothing_held(account):
     assert (await account.budget())["reserved_nanousd"] == 0
 
 
-async def submit(account, prompt="Count.", *, headers=None, until_accepted=False):
+async def submit(account, *, headers=None, until_accepted=False):
     """Submit one queued job; without `until_accepted` an answer may fail to come."""
-    body = {"type": "generation_v2", "payload": {"prompt": prompt, "max_tokens": 64}}
+    body = {"type": "generation_v2", "payload": {"prompt": "Count.", "max_tokens": 64}}
     deadline = asyncio.get_running_loop().time() + 20
     while True:
         try:
@@ -212,6 +190,7 @@ async def submit(account, prompt="Count.", *, headers=None, until_accepted=False
         await asyncio.sleep(0.2)
 
 
-async def chat(account, prompt="Count."):
-    body = {"model": "auto", "messages": [{"role": "user", "content": prompt}], "max_tokens": 64}
+async def chat(account):
+    messages = [{"role": "user", "content": "Count."}]
+    body = {"model": "auto", "messages": messages, "max_tokens": 64}
     return await account.v1.post("/v1/chat/completions", json=body)

@@ -30,8 +30,8 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A second process on the same port would silently take half of the calls.
     ("grpc.so_reuseport", 0),
-    # Clients of ours ping every 20 s, also between calls.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Clients of ours ping every 5 s, also between calls.
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
     # Calls that run go on, new ones go over a new connection: only when one ends does a client
     # look its server's name up again, and so learns of replicas that were added.

@@ -113,7 +113,7 @@ async def test_mistakes_are_not_outages(open_):
 async def test_cancelled_calls_never_answer_another(open_, how):
     """X-Z8: of many calls cancelled at any moment (seed 8), none leaves its answer."""
     dice = random.Random(8)
-    client = open_(max_connections=8, timeout_seconds=5)
+    client = open_(max_connections=8, timeout_seconds=5, connect_timeout_seconds=5)
     script = client.register_script("return ARGV[1]")
     await client.script_load("return ARGV[1]")
 

@@ -1,4 +1,7 @@
-"""What routes ask for: the edge, the caller, the project that is meant, the idempotency key."""
+"""What routes ask for: the edge, the caller, the project that is meant, the idempotency key.
+
+All are coroutines: FastAPI sends each plain function through a thread, for every request.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,14 @@ SECURITY: Final = (
 )
 
 
-def get_edge(connection: HTTPConnection) -> Edge:
+async def get_edge(connection: HTTPConnection) -> Edge:
     return cast(Edge, connection.app.state.edge)
 
 
 EdgeParts = Annotated[Edge, Depends(get_edge)]
 
 
-def current_credential(connection: HTTPConnection) -> Credential:
+async def current_credential(connection: HTTPConnection) -> Credential:
     """Return what the request shows. No other header says who the caller is."""
     headers = connection.headers
     return read_credential(
@@ -85,7 +88,7 @@ async def _count(connection: HTTPConnection, edge: Edge, limit: RateLimit, ident
         raise rate_limited(verdict.retry_seconds)
 
 
-def idempotency_key(
+async def idempotency_key(
     idempotency_key: Annotated[
         str | None,
         Header(description="The same key returns what was created first; 1 to 255 characters."),
@@ -104,7 +107,7 @@ def idempotency_key(
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
 
-def openai_project(
+async def openai_project(
     openai_project: Annotated[
         str | None, Header(description="The project that is meant; a person's default project.")
     ] = None,
@@ -116,7 +119,7 @@ def openai_project(
 HeaderProject = Annotated[str, Depends(openai_project)]
 
 
-def header_residency(
+async def header_residency(
     x_weir_residency: Annotated[
         str | None,
         Header(description="`any`, or `local_only`: our own hardware and nothing else."),
@@ -132,7 +135,7 @@ def header_residency(
 HeaderResidency = Annotated[router_pb.Residency.ValueType, Depends(header_residency)]
 
 
-def named_project(
+async def named_project(
     header: HeaderProject,
     project_id: Annotated[
         str | None, Query(description="The project that is meant.", max_length=64)

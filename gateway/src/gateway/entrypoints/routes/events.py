@@ -52,7 +52,7 @@ connect again; 4401 when the credential ended; 4403 and 4404 when the job may no
 """
 
 
-def cursor(
+async def cursor(
     after: Annotated[
         str, Query(description="The cursor of the last event that was seen.", max_length=4096)
     ] = "",
@@ -73,7 +73,7 @@ def cursor(
 Cursor = Annotated[str, Depends(cursor)]
 
 
-def check_socket(websocket: WebSocket, edge: EdgeParts) -> None:
+async def check_socket(websocket: WebSocket, edge: EdgeParts) -> None:
     """Refuse sockets of foreign pages, and addresses with a credential in them."""
     refuse_credentials_in_url(websocket.query_params)
     for origin in websocket.headers.getlist("origin"):
