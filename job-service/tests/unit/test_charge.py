@@ -125,6 +125,26 @@ class TestTargets:
         with pytest.raises(Unavailable):
             agree_terms(HELLO, (silent, YOTTA), BOOK)
 
+    @pytest.mark.parametrize("silent", ["local", "yotta"])
+    def test_silent_target_is_agreed_on_too(self, silent):
+        """After a start a target may run a job before we heard of its models: at its own price."""
+        targets = tuple(
+            replace(target, models=()) if target.name == silent else target
+            for target in (LOCAL, YOTTA)
+        )
+        terms = agree_terms(replace(HELLO, model=AUTO), targets, BOOK)
+
+        used = Usage(10, 2)
+        assert terms.charge("local", "smol", used) == 12 * 1_000_000
+        assert terms.charge("yotta", "whatever-it-serves", used) == 12 * 10_000_000
+        prompt_bytes = len("user") + len("Hello!")
+        assert terms.hold_nanousd >= (prompt_bytes + 100) * 10_000_000
+
+    def test_silent_cloud_is_not_agreed_on_for_local_work(self):
+        silent = replace(YOTTA, models=())
+        terms = agree_terms(replace(HELLO, residency=Residency.LOCAL_ONLY), (LOCAL, silent), BOOK)
+        assert {price.target for price in terms.prices} == {"local"}
+
     def test_models_are_remembered_while_a_target_lists_none(self):
         silent = Target("local", paid=False, models=())
         assert remembering((LOCAL,), (silent,)) == (LOCAL,)

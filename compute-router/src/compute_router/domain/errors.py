@@ -34,7 +34,9 @@ class ModelNotServed(RanNothing):
     reason = "MODEL_NOT_SERVED"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"No target serves the model {model}.", metadata={"model": model})
+        super().__init__(
+            f"No target serves the model {model}; auto lets Weir choose.", metadata={"model": model}
+        )
 
 
 class OperationNotServed(RanNothing):

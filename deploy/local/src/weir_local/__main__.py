@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -95,10 +96,14 @@ def logs(
     directory = configured_stack().home / "logs"
     files = following.find(directory, name)
     if not files:
-        console.print(f"There is no log of {name or 'anything'} yet. Start Weir with `make up`.")
+        known = ", ".join(file.stem for file in following.find(directory, None))
+        advice = f"There are logs of {known}." if known else "Start Weir with `make up`."
+        console.print(f"There is no log of {name or 'anything'}. {advice}")
         raise typer.Exit(1)
+    # A reader behind a pipe wants each line as it comes, too.
+    write = partial(print, end="", flush=True)
     try:
-        following.show(files, lines=lines, follow=follow, write=sys.stdout.write)
+        following.show(files, lines=lines, follow=follow, write=write)
     except (KeyboardInterrupt, BrokenPipeError):
         raise typer.Exit(0) from None
 

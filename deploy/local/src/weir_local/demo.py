@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from weir_local.demo_client import DemoClient, UnexpectedAnswer
-from weir_local.demo_cloud import CloudScenes
+from weir_local.demo_cloud import CloudScenes, check_bill
 from weir_local.demo_display import show_answer_facts, show_budgets, show_jobs
 from weir_local.demo_receipt import show_receipt
 from weir_local.progress import Progress
@@ -60,6 +60,7 @@ class _Demo:
         before = self._client.budget(project)
         self._say(f"registered {self._client.username}; an API key {key[:6]}…, shown once")
         job_id = self._stream(key)
+        check_bill(self._client, project, job_id, "local")
         CloudScenes(self._stack, self._client, self._console).play(project, key)
         self._queue(project)
         tiny = self._refuse_then_pay()

@@ -73,10 +73,7 @@ class CloudScenes:
         show_answer_facts(self._console, weir)
         if weir["target"] != ran_on:
             raise UnexpectedAnswer(f"It ran on {weir['target']} and not on {ran_on}.")
-        bill = self._client.bill(project, weir["job_id"])
-        due = bill["tokens_used_total"] * NANOUSD_PER_TOKEN[ran_on]
-        if (bill["target"], bill["actual_cost_nanousd"]) != (ran_on, due):
-            raise UnexpectedAnswer(f"The price of {ran_on} is {usd(due)}, the bill says {bill}.")
+        check_bill(self._client, project, weir["job_id"], ran_on)
         return weir
 
     def _tell_of_fallback(self, weir: dict[str, Any]) -> None:
@@ -90,3 +87,11 @@ class CloudScenes:
 
     def _say(self, text: str) -> None:
         self._console.print(text, soft_wrap=False)
+
+
+def check_bill(client: DemoClient, project: str, job_id: str, ran_on: str) -> None:
+    """Return if a job is billed for its tokens, at the price of what ran it."""
+    bill = client.bill(project, job_id)
+    due = bill["tokens_used_total"] * NANOUSD_PER_TOKEN[ran_on]
+    if (bill["target"], bill["actual_cost_nanousd"]) != (ran_on, due):
+        raise UnexpectedAnswer(f"The price of {ran_on} is {usd(due)}, the bill says {bill}.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -168,6 +169,30 @@ def test_logs_show_every_service(running: Shell) -> None:
     assert done.returncode == 0
     for name in ("gateway", "job-service", "postgres", "valkey"):
         assert name in {line.split(" ")[0] for line in done.stdout.splitlines()}
+
+
+def test_followed_logs_come_through_a_pipe(running: Shell) -> None:
+    """Whoever reads them line by line does not wait for a full buffer."""
+    command = [sys.executable, "-m", "weir_local", "logs", "--follow", "gateway"]
+    with subprocess.Popen(
+        command,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(running.directory)},
+        cwd=running.directory,
+        stdout=subprocess.PIPE,
+    ) as following:
+        assert following.stdout is not None
+        readable, _, _ = select.select([following.stdout], [], [], 20)
+        following.terminate()
+
+    assert readable, "nothing came"
+
+
+def test_unknown_log_is_told_with_the_known_ones(running: Shell) -> None:
+    """Advice that fits a stack that runs."""
+    done = running.run("logs", "nosuch")
+
+    assert done.returncode == 1
+    assert "gateway" in done.stdout
 
 
 def test_no_log_holds_a_secret(running: Shell) -> None:

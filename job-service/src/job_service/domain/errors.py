@@ -56,7 +56,9 @@ class ModelNotFound(ServiceError):
     reason = "MODEL_NOT_FOUND"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"No target serves the model {model}.", metadata={"model": model})
+        super().__init__(
+            f"No target serves the model {model}; auto lets Weir choose.", metadata={"model": model}
+        )
 
 
 class OperationNotServed(ServiceError):
@@ -106,6 +108,7 @@ class JobFailed(ServiceError):
 
 
 _CODES = {
+    "JOB_CANCELLED": ErrorCode.ABORTED,
     "BUDGET_EXCEEDED": ErrorCode.RESOURCE_EXHAUSTED,
     "NO_BUDGET": ErrorCode.RESOURCE_EXHAUSTED,
     "MODEL_NOT_FOUND": ErrorCode.NOT_FOUND,

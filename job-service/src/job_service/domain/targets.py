@@ -50,6 +50,9 @@ def agree_terms(
 ) -> Terms:
     """Return the terms for a job at the dearest target that may run it.
 
+    A target that has not told its models yet may run it all the same: the router knows more, and
+    sooner. So its price is agreed on too, for a model of the size of those that are known.
+
     Raises:
         ModelNotFound: Every permitted target told its models, and none has this one.
         OperationNotServed: Some have it, but none does what is asked of it.
@@ -73,6 +76,7 @@ def agree_terms(
         if named:
             raise OperationNotServed(specification.operation, specification.model)
         raise ModelNotFound(specification.model)
+    silent = [target.name for target in permitted if not target.models]
     offers = [
         Offer(
             price=price,
@@ -81,7 +85,7 @@ def agree_terms(
             template_overhead_tokens=model.template_overhead_tokens,
             message_overhead_tokens=model.message_overhead_tokens,
         )
-        for target, model in found
+        for target, model in [*found, *((name, model) for name in silent for _, model in found)]
         if (price := book.find(target, model.name)) is not None
     ]
     if not offers:
