@@ -238,6 +238,9 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             job=a_job(state=job_service_pb2.JOB_STATE_PENDING, result_text="")
         ),
         "GetJob": lambda request, context: job_service_pb2.GetJobResponse(job=a_job()),
+        "CancelJob": lambda request, context: job_service_pb2.CancelJobResponse(
+            job=a_job(state=job_service_pb2.JOB_STATE_RUNNING, cancel_requested=True)
+        ),
         "ListJobs": job_service_pb2.ListJobsResponse(
             jobs=[a_job(result_text="")], next_page_token="next"
         ),

@@ -654,6 +654,9 @@ class FakeHints:
     def settlement_waits(self):
         self.said["settlement"] += 1
 
+    def cancel_requested(self, job_id):
+        self.said["cancel"] += 1
+
 
 class FakeMetrics:
     def __init__(self):

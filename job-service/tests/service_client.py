@@ -61,6 +61,13 @@ class Client:
             )
         return response.job
 
+    async def cancel(self, job_id):
+        with rpc_errors():
+            response = await self.stub.CancelJob(
+                pb.CancelJobRequest(job_id=job_id), metadata=self.metadata
+            )
+        return response.job
+
     async def list(self, **changes):
         with rpc_errors():
             return await self.stub.ListJobs(pb.ListJobsRequest(**changes), metadata=self.metadata)

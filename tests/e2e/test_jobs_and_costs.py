@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 
 
 async def test_queued_job_runs_and_is_booked(account, until):
@@ -33,6 +35,42 @@ async def test_queued_job_runs_and_is_booked(account, until):
     report = (await account.http.get(f"/api/v1/costs/projects/{account.project_id}")).json()
     assert report["total_jobs"] == report["completed_jobs"] == 1
     assert report["total_cost_nanousd"] == cost["actual_cost_nanousd"]
+
+
+async def test_cancelled_job_stops_its_engine(account, stack, until):
+    """X-R23: within a second of the request, and what was made until then is charged."""
+    accepted = await account.http.post(
+        "/api/v1/jobs",
+        json={
+            "type": "generation_v2",
+            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 400},
+        },
+    )
+    job_id = accepted.json()["job_id"]
+
+    async def runs():
+        changes = await account.http.get(f"/api/v1/jobs/{job_id}")
+        return changes.json()["state"] == "running"
+
+    await until(runs, seconds=20)
+    asked_at = time.time()
+    asked = await account.http.post(f"/api/v1/jobs/{job_id}/cancel")
+    job = await account.finished_job(job_id)
+
+    assert (asked.status_code, asked.json()["cancel_requested"]) == (200, True)
+    assert (job["state"], job["finish_reason"]) == ("cancelled", "cancelled")
+    assert job["tokens_used_output"] < 400
+
+    async def stopped_line():
+        return stack.log_lines("gpu-worker", "generation.finished", job_id=job_id)
+
+    (stopped,) = await until(stopped_line, seconds=10)
+    assert stopped["outcome"] == "cancelled"
+    assert datetime.fromisoformat(stopped["timestamp"]).timestamp() - asked_at < 1
+    entries = await stack.settled_ledger_of(job_id)
+    assert sum(entry["amount_nanousd"] for entry in entries) == job["actual_cost_nanousd"]
+    again = await account.http.post(f"/api/v1/jobs/{job_id}/cancel")
+    assert (again.status_code, again.json()["state"]) == (200, "cancelled")
 
 
 async def test_project_has_the_budget_it_was_given(account):

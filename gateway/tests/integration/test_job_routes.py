@@ -145,6 +145,7 @@ async def test_whole_job(http, person):
         "actual_cost_nanousd": 7_000_000,
         "price_version": "1",
         "finish_reason": "stop",
+        "cancel_requested": False,
         "result_text": "Hello world",
     }
 
@@ -204,6 +205,43 @@ async def test_what_can_be_no_job_id_is_absent(http, script, person, path):
 
     assert answer.status_code == 404
     assert not script.of("GetJob") + script.of("GetJobCost")
+    cancelled = await http.post("/api/v1/jobs/nonsense/cancel", headers=person)
+    assert cancelled.status_code == 404
+    assert not script.of("CancelJob")
+
+
+async def test_job_is_asked_to_stop(http, script, person):
+    """It shows as it is now, with what was asked of it."""
+    answer = await http.post(f"/api/v1/jobs/{JOB_ID}/cancel", headers=person)
+
+    assert answer.status_code == 200
+    assert (answer.json()["state"], answer.json()["cancel_requested"]) == ("running", True)
+    assert script.last("CancelJob").request.job_id == JOB_ID
+
+
+async def test_person_cancels_any_of_their_jobs(http, script, person):
+    """Whichever of the person's projects a job is in, its id is enough."""
+
+    def only_in_the_other(request, context):
+        if request.project_id == OTHER_PROJECT_ID:
+            return job_service_pb2.CancelJobResponse(job=a_job(project_id=OTHER_PROJECT_ID))
+        return refusal(ErrorCode.NOT_FOUND, "JOB_NOT_FOUND", f"Job {JOB_ID} does not exist.")
+
+    script.answers["CancelJob"] = only_in_the_other
+
+    answer = await http.post(f"/api/v1/jobs/{JOB_ID}/cancel", headers=person)
+
+    assert (answer.status_code, answer.json()["project_id"]) == (200, OTHER_PROJECT_ID)
+
+
+async def test_finished_job_is_not_cancelled(http, script, person):
+    script.answers["CancelJob"] = refusal(
+        ErrorCode.FAILED_PRECONDITION, "JOB_ALREADY_FINISHED", f"Job {JOB_ID} is already completed."
+    )
+
+    answer = await http.post(f"/api/v1/jobs/{JOB_ID}/cancel", headers=person)
+
+    assert (answer.status_code, answer.json()["title"]) == (409, "JOB_ALREADY_FINISHED")
 
 
 async def test_jobs_are_listed(http, script, person):

@@ -27,6 +27,7 @@ from job_service.domain.job import RetryPolicy
 from job_service.entrypoints.job_handlers import JobHandlers, JobUseCases
 from job_service.settings import Settings
 from job_service.usecases.admit_job import AdmitJob
+from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
@@ -74,13 +75,14 @@ async def job_service(settings: Settings) -> AsyncIterator[int]:
     """Run the service until the block is left; give the port where gRPC listens."""
     async with AsyncExitStack() as stack:
         registry = metrics.new_registry(NAME)
-        connections = await _connect(settings, registry, stack)
+        live = LiveAttempts()
+        connections = await _connect(settings, registry, live, stack)
         publisher = DeltaPublisher(connections.deltas, SystemClock())
         # Before the attempts, so that it is there until the last of them has ended.
         await stack.enter_async_context(running(_publishing(publisher, registry)))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = BackgroundTasks(tasks)
-        parts = _assemble(settings, connections, registry, background, publisher)
+        parts = _assemble(settings, connections, registry, background, publisher, live)
         # Else the first receipt brings it along.
         background.start(parts.keep_signing_key(), request_id="")
         await stack.enter_async_context(running(*_loops(settings, parts, registry)))
@@ -99,7 +101,7 @@ async def job_service(settings: Settings) -> AsyncIterator[int]:
             checks.drain()
             parts.dispatch.stop_claiming()
             parts.feeds.stop()
-            tasks.create_task(parts.live.drain(settings.drain_seconds * DRAIN_SHARE))
+            tasks.create_task(live.drain(settings.drain_seconds * DRAIN_SHARE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,6 @@ class _Parts:
     prices: KeptPrices
     targets: KeptTargets
     hints: RedisHints
-    live: LiveAttempts
     feeds: JobFeeds
     changes: RedisChanges
     dispatch: DispatchJobs
@@ -135,7 +136,7 @@ class _Parts:
 
 
 async def _connect(
-    settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack
+    settings: Settings, registry: CollectorRegistry, live: LiveAttempts, stack: AsyncExitStack
 ) -> _Connections:
     engine = open_engine(
         settings.database_url, application_name=NAME, pool_size=settings.database_pool_size
@@ -162,7 +163,7 @@ async def _connect(
         auth=await channel(settings.auth_service_addresses, "auth-service"),
         cost=await channel(settings.cost_service_addresses, "cost-service"),
         router=await channel(settings.compute_router_addresses, "compute-router"),
-        hints=RedisHints(publisher, listener),
+        hints=RedisHints(publisher, listener, live.look_again),
         deltas=RedisDeltas(deltas),
         listener=listener,
     )
@@ -174,6 +175,7 @@ def _assemble(
     registry: CollectorRegistry,
     background: BackgroundTasks,
     publisher: DeltaPublisher,
+    live: LiveAttempts,
 ) -> _Parts:
     clock, hints = SystemClock(), connections.hints
     job_metrics = PrometheusJobMetrics(registry)
@@ -190,7 +192,6 @@ def _assemble(
         max_lost=settings.max_lost_leases,
         wait_seconds=settings.no_capacity_wait_seconds,
     )
-    live = LiveAttempts()
     submit = SubmitJob(work, prices, targets, job_metrics)
     signer = SigningKey.load(settings.receipt_signing_key_file)
     store_change = StoreChange(signer, job_metrics)
@@ -213,6 +214,7 @@ def _assemble(
         run=RunJob(submit, admit, execute, background, live),
         get=GetJob(work),
         list=ListJobs(work),
+        cancel=CancelJob(work, hints, job_metrics, store_change),
         receipt=GetReceipt(work),
         receipt_keys=ListReceiptKeys(work),
         watch=WatchJob(work, lifecycle, feeds, job_metrics),
@@ -223,7 +225,6 @@ def _assemble(
         prices=prices,
         targets=targets,
         hints=hints,
-        live=live,
         feeds=feeds,
         changes=RedisChanges(connections.listener, feeds.told, feeds.changed),
         dispatch=DispatchJobs(

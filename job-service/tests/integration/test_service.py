@@ -218,6 +218,94 @@ class TestQueued:
             await until(lambda: others.cost.settled.get("j9:1") == ("void", 0))
 
 
+# Nothing is renewed within a test: what stops an engine is the request itself.
+SELDOM_RENEWED = {"lease_seconds": 60, "lease_renew_seconds": 30}
+STOP_SECONDS = 2
+
+
+class TestCancel:
+    @pytest.mark.parametrize("replica", [0, 1])
+    async def test_running_job_stops_at_once(self, service, others, replica):
+        """X-R23: whichever replica is asked, the engine stops; what was made is charged."""
+        async with service(**SELDOM_RENEWED) as runner:
+            created = await runner.create("endless")
+            await until(lambda: others.router.running["endless"] == 1)
+            async with service(**SELDOM_RENEWED) as other:
+                asked = await (runner, other)[replica].cancel(created.job_id)
+                job = await other.reaches(created.job_id, pb.JOB_STATE_CANCELLED, STOP_SECONDS)
+
+            assert (asked.state, asked.cancel_requested) == (pb.JOB_STATE_RUNNING, True)
+            await until(lambda: others.router.running["endless"] == 0)
+            assert others.router.stopped["endless"] == 1
+            assert job.actual_cost_nanousd > 0
+            await until(lambda: hold_of(job) in others.cost.settled)
+            assert others.cost.settled[hold_of(job)] == ("post", job.actual_cost_nanousd)
+
+    async def test_next_renewal_stops_it_without_redis(self, service, others):
+        async with service(redis_url="redis://:none@127.0.0.1:1/0") as runner:
+            created = await runner.create("endless")
+            await until(lambda: others.router.running["endless"] == 1)
+            async with service() as other:
+                await other.cancel(created.job_id)
+                await other.reaches(created.job_id, pb.JOB_STATE_CANCELLED)
+            await until(lambda: others.router.running["endless"] == 0)
+
+    async def test_waiting_job_is_cancelled_and_its_hold_voided(self, service, others):
+        async with service() as client:
+            created = await client.create("full")
+            # Waits, or is just being offered to a router that has no place for it.
+            await client.cancel(created.job_id)
+            job = await client.reaches(created.job_id, pb.JOB_STATE_CANCELLED)
+            assert job.actual_cost_nanousd == 0
+            await until(lambda: others.cost.settled.get(hold_of(job)) == ("void", 0))
+
+    async def test_blocked_job_can_be_cancelled(self, service, others):
+        async with service() as client:
+            others.cost.budget = 0
+            created = await client.create("one two")
+            assert (await client.cancel(created.job_id)).state == pb.JOB_STATE_CANCELLED
+            again = await client.cancel(created.job_id)
+            assert again.state == pb.JOB_STATE_CANCELLED
+
+    async def test_caller_who_waits_learns_of_it(self, service, others):
+        async with service() as client:
+            call = client.start("endless")
+            async for event in call:
+                if event.WhichOneof("event") == "admitted":
+                    job_id = event.admitted.job_id
+                if event.WhichOneof("event") == "delta":
+                    break
+            await client.cancel(job_id)
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                [event async for event in call]
+            assert (caught.value.code, caught.value.reason) == (
+                ErrorCode.ABORTED,
+                "JOB_CANCELLED",
+            )
+
+    async def test_finished_job_stays_as_it_is(self, service, others):
+        async with service() as client:
+            created = await client.create("one two")
+            await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
+            with pytest.raises(ServiceError) as caught:
+                await client.cancel(created.job_id)
+            assert (caught.value.code, caught.value.reason) == (
+                ErrorCode.FAILED_PRECONDITION,
+                "JOB_ALREADY_FINISHED",
+            )
+
+    async def test_foreign_job_looks_absent(self, service, issuer, others):
+        """X-Z1, and it runs on."""
+        async with service() as client:
+            created = await client.create("endless")
+            await until(lambda: others.router.running["endless"] == 1)
+            with pytest.raises(ServiceError) as caught:
+                await Client(client.stub, issuer, "user-2").cancel(created.job_id)
+            assert caught.value.reason == "JOB_NOT_FOUND"
+            assert not (await client.get(created.job_id)).cancel_requested
+            await client.cancel(created.job_id)
+
+
 class TestShutdown:
     async def test_running_jobs_finish(self, service, settings, others, postgres_store):
         """SIGTERM lets what runs come to its end."""

@@ -34,6 +34,13 @@ class JobClient:
             )
         return response.job
 
+    async def cancel_job(self, project_id: str, job_id: str) -> pb.Job:
+        with rpc_errors():
+            response = await self._jobs.CancelJob(
+                pb.CancelJobRequest(project_id=project_id, job_id=job_id)
+            )
+        return response.job
+
     async def list_jobs(self, request: pb.ListJobsRequest) -> pb.ListJobsResponse:
         with rpc_errors():
             return await self._jobs.ListJobs(request)

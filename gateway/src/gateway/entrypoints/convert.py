@@ -356,5 +356,6 @@ def job_view(job: job_pb.Job, *, with_result: bool) -> JobView:
         actual_cost_nanousd=job.actual_cost_nanousd if settled else None,
         price_version=job.price_version or None,
         finish_reason=FINISH_REASONS[job.finish_reason],
+        cancel_requested=job.cancel_requested,
         result_text=(job.result_text or None) if with_result else None,
     )

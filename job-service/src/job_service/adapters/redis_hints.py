@@ -1,18 +1,21 @@
-"""Wakes loops here, and dispatchers of other replicas through Redis.
+"""Wakes loops here, and what runs in other replicas through Redis.
 
-A hint that is lost costs a poll, nothing else.
+A hint that is lost costs a poll, or the time to a lease's next renewal; nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from redis.asyncio import Redis
 
 from service_kit.redis_client import redis_errors
 
-CHANNEL: Final = "weir:jobs:due"
+DUE: Final = "weir:jobs:due"
+# Each message is the id of a job that is to stop.
+CANCEL: Final = "weir:jobs:cancel"
 LISTEN_SECONDS: Final = 5.0
 
 
@@ -22,15 +25,18 @@ class RedisHints:
     Args:
         publisher: A client with short time limits.
         listener: A client whose reads may wait for `LISTEN_SECONDS` and more.
+        stop_here: Has an attempt in this process see that its job was asked to stop.
     """
 
-    def __init__(self, publisher: Redis, listener: Redis) -> None:
+    def __init__(self, publisher: Redis, listener: Redis, stop_here: Callable[[str], None]) -> None:
         self._publisher = publisher
         self._listener = listener
+        self._stop_here = stop_here
         self.dispatch = asyncio.Event()
         self.relay = asyncio.Event()
         self.announce = asyncio.Event()
         self._is_due = False
+        self._cancelled: set[str] = set()
 
     def work_waits(self) -> None:
         self.dispatch.set()
@@ -43,22 +49,33 @@ class RedisHints:
     def settlement_waits(self) -> None:
         self.relay.set()
 
+    def cancel_requested(self, job_id: str) -> None:
+        self._stop_here(job_id)
+        self._cancelled.add(job_id)
+        self.announce.set()
+
     async def publish(self) -> None:
         """Tell other replicas, once, what was said since the last time."""
-        if not self._is_due:
-            return
-        self._is_due = False
+        is_due, self._is_due = self._is_due, False
+        cancelled, self._cancelled = self._cancelled, set()
         with redis_errors():
-            await self._publisher.publish(CHANNEL, "due")
+            if is_due:
+                await self._publisher.publish(DUE, "due")
+            for job_id in cancelled:
+                await self._publisher.publish(CANCEL, job_id)
 
     async def listen(self) -> None:
-        """Wake our dispatcher for as long as Redis is there to tell."""
+        """Take hints from other replicas for as long as Redis is there to tell."""
         async with self._listener.pubsub() as subscription:
             with redis_errors():
-                await subscription.subscribe(CHANNEL)
+                await subscription.subscribe(DUE, CANCEL)
                 while True:
                     message = await subscription.get_message(
                         ignore_subscribe_messages=True, timeout=LISTEN_SECONDS
                     )
-                    if message is not None:
+                    if message is None:
+                        continue
+                    if message["channel"] == CANCEL:
+                        self._stop_here(message["data"])
+                    else:
                         self.dispatch.set()

@@ -132,6 +132,7 @@ def job_to_proto(job: Job) -> pb.Job:
         price_version=terms.price_version if terms else "",
         finish_reason=_finish_reason(job.finish_reason),
         result_text=job.result_text or "",
+        cancel_requested=job.cancel_requested,
     )
     if job.usage is not None:
         message.usage.tokens_input = job.usage.tokens_input

@@ -14,6 +14,7 @@ from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 from job_service.domain.specification import JobKind
 from job_service.entrypoints import convert
 from job_service.entrypoints.convert_events import told_to_proto
+from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.get_job import GetJob, ListJobs
 from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
@@ -35,6 +36,7 @@ class JobUseCases:
     run: RunJob
     get: GetJob
     list: ListJobs
+    cancel: CancelJob
     receipt: GetReceipt
     receipt_keys: ListReceiptKeys
     watch: WatchJob
@@ -94,6 +96,13 @@ class JobHandlers(pb_grpc.JobServiceServicer):
                 convert.position_of(page[-1]), scope=scope
             )
         return response
+
+    async def CancelJob(
+        self, request: pb.CancelJobRequest, context: Context
+    ) -> pb.CancelJobResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:write")
+        job = await self._use_cases.cancel(access.project_id, request.job_id)
+        return pb.CancelJobResponse(job=convert.job_to_proto(job))
 
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: Context

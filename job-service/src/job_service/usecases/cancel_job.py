@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from job_service.domain.errors import JobNotFound
-from job_service.domain.job import Job
+from job_service.domain.job import Job, JobState
 from job_service.usecases.ports import Hints, JobMetrics, UnitOfWorkFactory
 from job_service.usecases.store_change import StoreChange
 
@@ -20,7 +20,7 @@ class CancelJob:
     store_change: StoreChange
 
     async def __call__(self, project_id: str, job_id: str) -> Job:
-        """Ask the job to stop and return it as stored.
+        """Ask the job to stop and return it as stored. Asking again changes nothing.
 
         Raises:
             JobNotFound: The project has no such job.
@@ -30,10 +30,14 @@ class CancelJob:
             was = await work.jobs.lock(job_id)
             if was is None or was.project_id != project_id:
                 raise JobNotFound(job_id)
+            if was.state is JobState.CANCELLED or was.cancel_requested:
+                return was
             job = await self.store_change(work, was, was.cancellation_requested())
         if job is None:
             raise JobNotFound(job_id)
         if job.state.is_final:
             self.metrics.job_changed(job.kind, job.state)
             self.hints.settlement_waits()
+        else:
+            self.hints.cancel_requested(job.id)
         return job

@@ -78,7 +78,7 @@ class DispatchJobs:
         signal = StopSignal()
         has_capacity = True
         try:
-            with self.live.holding(signal):
+            with self.live.holding(job.id, signal):
                 has_capacity = self._learn(await self.execute(job, signal))
         finally:
             self.places.taken -= 1

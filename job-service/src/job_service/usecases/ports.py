@@ -350,6 +350,10 @@ class Hints(Protocol):
         """Say that a settlement was written."""
         ...
 
+    def cancel_requested(self, job_id: str) -> None:
+        """Say that a running job is asked to stop, wherever it runs."""
+        ...
+
 
 class JobMetrics(Protocol):
     def job_changed(self, kind: str, state: str) -> None: ...

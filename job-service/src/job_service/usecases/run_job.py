@@ -92,7 +92,7 @@ class RunJob:
     async def _carry(self, job: Job, run: _Run) -> None:
         """Take the job to its end, and tell the caller about it."""
         try:
-            with self.live.holding(run.stop):
+            with self.live.holding(job.id, run.stop):
                 run.events.put_nowait(Ended(await self._admit_and_execute(job, run)))
         except ServiceError as error:
             run.events.put_nowait(error)
@@ -107,7 +107,7 @@ class RunJob:
         ended = await self.execute(admitted, run.stop, run.emit)
         if ended is None:
             raise JobFailed(job.id, "INTERRUPTED", "The job's lease was lost while it ran.")
-        if ended.state is JobState.FAILED:
+        if ended.state is not JobState.COMPLETED:
             raise _failure(ended)
         return ended
 
@@ -126,7 +126,7 @@ def _replay(job: Job) -> list[RunEvent]:
     """Return what a finished job's caller was told, once more."""
     if not job.state.is_final:
         raise IdempotencyKeyInFlight(job.id)
-    if job.state is JobState.FAILED:
+    if job.state is not JobState.COMPLETED:
         raise _failure(job)
     events: list[RunEvent] = [Admitted(job)]
     if job.decision is not None:
@@ -142,4 +142,6 @@ def _replay(job: Job) -> list[RunEvent]:
 
 
 def _failure(job: Job) -> JobFailed:
+    if job.state is JobState.CANCELLED:
+        return JobFailed(job.id, "JOB_CANCELLED", "Somebody cancelled the job.")
     return JobFailed(job.id, job.failure_reason or "FAILED", job.last_error or "The job failed.")

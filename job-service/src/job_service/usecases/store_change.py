@@ -8,7 +8,7 @@ import structlog
 
 from job_service.domain.attempt import attempt_end
 from job_service.domain.execution import Progress
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import CLAIMABLE_STATES, Job, JobState
 from job_service.domain.receipt import SIGNER, Receipt, ReceiptKey, statement_of
 from job_service.domain.result_statement import ReadResult, read_result, refused, worker_owner
 from job_service.domain.settlement import settlement_of
@@ -41,7 +41,8 @@ class StoreChange:
 
         A final state brings its settlement and its receipt along, an attempt its evidence: one
         transaction, so no crash can part them. `None` means that somebody else changed the job
-        first; then nothing was changed here.
+        first; then nothing was changed here. A job that would wait, and was asked to stop, is
+        stored as cancelled.
 
         Args:
             work: The open transaction.
@@ -64,6 +65,9 @@ class StoreChange:
             await self._end(work, stored, progress)
         if now.frees_its_key:
             await work.idempotency.release(stored.id)
+        if stored.cancel_requested and stored.state in CLAIMABLE_STATES:
+            # Asked for while it ran: it does not wait for another attempt.
+            return await self(work, stored, stored.cancellation_requested())
         return stored
 
     async def _end(self, work: UnitOfWork, job: Job, progress: Progress | None) -> None:

@@ -95,10 +95,27 @@ async def get_job(
     return convert.job_view(job, with_result=True)
 
 
+@router.post("/{job_id}/cancel")
+async def cancel_job(
+    job_id: str, edge: EdgeParts, caller: CurrentCaller, project_id: NamedProject
+) -> JobView:
+    """Ask a job to stop, and return it as it is now.
+
+    One that waits is `cancelled` at once. One that runs is a moment later, when its engine has
+    stopped; what it made until then is charged. Asking again changes nothing.
+    """
+    if not is_uuid(job_id):
+        raise JobNotFound(job_id[:64])
+    job = await in_project(
+        edge, caller, project_id, lambda project: edge.jobs.cancel_job(project, job_id)
+    )
+    return convert.job_view(job, with_result=True)
+
+
 async def in_project(
     edge: Edge, caller: Caller, project_id: str, read: Callable[[str], Awaitable[T]]
 ) -> T:
-    """Read something in the project named, or in whichever of a person's projects has it.
+    """Do something in the project named, or in whichever of a person's projects has it.
 
     An API key belongs to one project, so there is nowhere else to look.
     """

@@ -74,6 +74,7 @@ class JobView(View):
     actual_cost_nanousd: int | None
     price_version: str | None
     finish_reason: Literal["stop", "length", "cancelled"] | None
+    cancel_requested: bool
     result_text: str | None
 
 

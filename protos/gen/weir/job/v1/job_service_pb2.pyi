@@ -116,6 +116,7 @@ class Job(_message.Message):
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     RESULT_TEXT_FIELD_NUMBER: _builtins.int
+    CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     project_id: _builtins.str
     type: _builtins.str
@@ -146,6 +147,8 @@ class Job(_message.Message):
     finish_reason: _inference_service_pb2.FinishReason.ValueType
     result_text: _builtins.str
     """Empty in lists."""
+    cancel_requested: _builtins.bool
+    """Somebody asked the job to stop; it may have ended otherwise before."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -186,10 +189,11 @@ class Job(_message.Message):
         price_version: _builtins.str = ...,
         finish_reason: _inference_service_pb2.FinishReason.ValueType = ...,
         result_text: _builtins.str = ...,
+        cancel_requested: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "next_retry_at", b"next_retry_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "attempt", b"attempt", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "estimated_cost_nanousd", b"estimated_cost_nanousd", "executed_model", b"executed_model", "executed_target", b"executed_target", "failure_reason", b"failure_reason", "finish_reason", b"finish_reason", "job_id", b"job_id", "kind", b"kind", "last_error", b"last_error", "max_retries", b"max_retries", "model", b"model", "next_retry_at", b"next_retry_at", "price_version", b"price_version", "project_id", b"project_id", "result_text", b"result_text", "retry_count", b"retry_count", "started_at", b"started_at", "state", b"state", "type", b"type", "usage", b"usage", "usage_source", b"usage_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "estimated_cost_nanousd", b"estimated_cost_nanousd", "executed_model", b"executed_model", "executed_target", b"executed_target", "failure_reason", b"failure_reason", "finish_reason", b"finish_reason", "job_id", b"job_id", "kind", b"kind", "last_error", b"last_error", "max_retries", b"max_retries", "model", b"model", "next_retry_at", b"next_retry_at", "price_version", b"price_version", "project_id", b"project_id", "result_text", b"result_text", "retry_count", b"retry_count", "started_at", b"started_at", "state", b"state", "type", b"type", "usage", b"usage", "usage_source", b"usage_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_cost_nanousd: _TypeAlias = _typing.Literal["actual_cost_nanousd"]  # noqa: Y015
     _WhichOneofArgType__actual_cost_nanousd: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd"]  # noqa: Y015
@@ -489,6 +493,51 @@ class GetJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetJobResponse: _TypeAlias = GetJobResponse  # noqa: Y015
+
+@_typing.final
+class CancelJobRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The caller's default project when empty."""
+    job_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
+
+@_typing.final
+class CancelJobResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """As it is now: a job that runs is still `running`."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
 
 @_typing.final
 class ListJobsRequest(_message.Message):

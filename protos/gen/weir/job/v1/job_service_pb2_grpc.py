@@ -57,6 +57,11 @@ class JobServiceStub:
                 request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.CancelJob = channel.unary_unary(
+                '/weir.job.v1.JobService/CancelJob',
+                request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+                response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/weir.job.v1.JobService/WatchJob',
                 request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
@@ -114,6 +119,16 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelJob(self, request, context):
+        """Asks a job to stop: one that waits becomes `cancelled` at once, one that
+        runs as soon as its engine has stopped, charged for what was made until
+        then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
+        otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """Streams what happens to a job: first what happened since `after`, then
         what happens, and `Ended` at last. No event is left out or told twice
@@ -162,6 +177,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.FromString,
                     response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'CancelJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJob,
+                    request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -290,6 +310,33 @@ class JobService:
             '/weir.job.v1.JobService/ListJobs',
             weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
             weir_dot_job_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.job.v1.JobService/CancelJob',
+            weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+            weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,12 @@ class JobServiceStub:
     """Returns a job, with its result if it has one, or `JOB_NOT_FOUND`."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
     """Returns the jobs of a project, newest first, without their results."""
+    CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
+    """Asks a job to stop: one that waits becomes `cancelled` at once, one that
+    runs as soon as its engine has stopped, charged for what was made until
+    then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
+    otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+    """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams what happens to a job: first what happened since `after`, then
     what happens, and `Ended` at last. No event is left out or told twice
@@ -91,6 +97,12 @@ class JobServiceAsyncStub(JobServiceStub):
     """Returns a job, with its result if it has one, or `JOB_NOT_FOUND`."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Returns the jobs of a project, newest first, without their results."""
+    CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
+    """Asks a job to stop: one that waits becomes `cancelled` at once, one that
+    runs as soon as its engine has stopped, charged for what was made until
+    then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
+    otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+    """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams what happens to a job: first what happened since `after`, then
     what happens, and `Ended` at last. No event is left out or told twice
@@ -151,6 +163,18 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
         """Returns the jobs of a project, newest first, without their results."""
+
+    @_abc_1.abstractmethod
+    def CancelJob(
+        self,
+        request: _job_service_pb2.CancelJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
+        """Asks a job to stop: one that waits becomes `cancelled` at once, one that
+        runs as soon as its engine has stopped, charged for what was made until
+        then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
+        otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+        """
 
     @_abc_1.abstractmethod
     def WatchJob(
