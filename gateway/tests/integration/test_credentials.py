@@ -24,6 +24,7 @@ PROTECTED = [
     ("GET", f"/api/v1/costs/jobs/{PROJECT_ID}"),
     ("GET", "/api/v1/jobs"),
     ("POST", "/api/v1/jobs"),
+    ("POST", f"/api/v1/jobs/{PROJECT_ID}/cancel"),
     ("GET", f"/api/v1/jobs/{PROJECT_ID}"),
     ("GET", f"/api/v1/jobs/{PROJECT_ID}/events"),
     ("GET", f"/api/v1/jobs/{PROJECT_ID}/receipt"),
