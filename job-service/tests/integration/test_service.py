@@ -241,6 +241,13 @@ class TestCancel:
             await until(lambda: hold_of(job) in others.cost.settled)
             assert others.cost.settled[hold_of(job)] == ("post", job.actual_cost_nanousd)
 
+    async def test_replica_that_runs_it_needs_no_redis(self, service, others):
+        async with service(redis_url="redis://:none@127.0.0.1:1/0", **SELDOM_RENEWED) as client:
+            created = await client.create("endless")
+            await until(lambda: others.router.running["endless"] == 1)
+            await client.cancel(created.job_id)
+            await client.reaches(created.job_id, pb.JOB_STATE_CANCELLED, STOP_SECONDS)
+
     async def test_next_renewal_stops_it_without_redis(self, service, others):
         async with service(redis_url="redis://:none@127.0.0.1:1/0") as runner:
             created = await runner.create("endless")
