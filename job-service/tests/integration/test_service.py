@@ -272,23 +272,41 @@ class TestCancel:
             created = await client.create("one two")
             assert (await client.cancel(created.job_id)).state == pb.JOB_STATE_CANCELLED
             again = await client.cancel(created.job_id)
-            assert again.state == pb.JOB_STATE_CANCELLED
+            assert (again.state, again.cancel_requested) == (pb.JOB_STATE_CANCELLED, True)
 
     async def test_caller_who_waits_learns_of_it(self, service, others):
         async with service() as client:
-            call = client.start("endless")
+            call = client.start("endless", request_id="k1")
             async for event in call:
                 if event.WhichOneof("event") == "admitted":
                     job_id = event.admitted.job_id
                 if event.WhichOneof("event") == "delta":
                     break
             await client.cancel(job_id)
+            told = []
             with pytest.raises(ServiceError) as caught, rpc_errors():
                 [event async for event in call]
-            assert (caught.value.code, caught.value.reason) == (
-                ErrorCode.ABORTED,
-                "JOB_CANCELLED",
-            )
+            told.append((caught.value.code, caught.value.reason))
+            with pytest.raises(ServiceError) as caught:
+                await client.run("endless", request_id="k1")
+            told.append((caught.value.code, caught.value.reason))
+            assert told == [(ErrorCode.ABORTED, "JOB_CANCELLED")] * 2
+
+    async def test_caller_who_only_left_may_have_what_was_made(self, service, others):
+        """A lost connection is no cancellation: the same key replays what was paid for."""
+        async with service() as client:
+            call = client.start("endless", request_id="k1")
+            async for event in call:
+                if event.WhichOneof("event") == "admitted":
+                    job_id = event.admitted.job_id
+                if event.WhichOneof("event") == "delta":
+                    break
+            call.cancel()
+            job = await client.reaches(job_id, pb.JOB_STATE_CANCELLED)
+            events = await client.run("endless", request_id="k1")
+            assert not job.cancel_requested
+            texts = [e.delta.text for e in events if e.WhichOneof("event") == "delta"]
+            assert texts == [job.result_text]
 
     async def test_finished_job_stays_as_it_is(self, service, others):
         async with service() as client:

@@ -137,8 +137,19 @@ class TestTargets:
         used = Usage(10, 2)
         assert terms.charge("local", "smol", used) == 12 * 1_000_000
         assert terms.charge("yotta", "whatever-it-serves", used) == 12 * 10_000_000
-        prompt_bytes = len("user") + len("Hello!")
-        assert terms.hold_nanousd >= (prompt_bytes + 100) * 10_000_000
+
+    def test_silent_cloud_makes_no_hold_dearer(self):
+        """It may be away for a day; small budgets go on working."""
+        anywhere = replace(HELLO, model=AUTO)
+        alone = agree_terms(anywhere, (LOCAL,), BOOK)
+        beside = agree_terms(anywhere, (LOCAL, replace(YOTTA, models=())), BOOK)
+        assert beside.hold_nanousd == alone.hold_nanousd
+
+    def test_silent_target_alone_has_no_price(self):
+        """Work of the one that is known must not be charged at the other's price."""
+        book = PriceBook("1", (Price("yotta", "*", 5, 5),))
+        with pytest.raises(Unavailable):
+            agree_terms(HELLO, (LOCAL, replace(YOTTA, models=())), book)
 
     def test_silent_cloud_is_not_agreed_on_for_local_work(self):
         silent = replace(YOTTA, models=())

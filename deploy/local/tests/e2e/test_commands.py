@@ -173,7 +173,7 @@ def test_logs_show_every_service(running: Shell) -> None:
 
 def test_followed_logs_come_through_a_pipe(running: Shell) -> None:
     """Whoever reads them line by line does not wait for a full buffer."""
-    command = [sys.executable, "-m", "weir_local", "logs", "--follow", "gateway"]
+    command = [sys.executable, "-m", "weir_local", "logs", "--follow", "--lines", "1", "gateway"]
     with subprocess.Popen(
         command,
         env={"PATH": "/usr/bin:/bin", "HOME": str(running.directory)},

@@ -397,7 +397,13 @@ class Job:
             raise JobAlreadyFinished(self.id, self.state)
         if self.state is JobState.RUNNING:
             return replace(self, cancel_requested=True)
-        return replace(self, state=JobState.CANCELLED, lease_token=None, charge_nanousd=None)
+        return replace(
+            self,
+            state=JobState.CANCELLED,
+            cancel_requested=True,
+            lease_token=None,
+            charge_nanousd=None,
+        )
 
     def reaped(self, policy: RetryPolicy, lease_token: str) -> Job:
         """Return this job as it goes on after its lease ran out.

@@ -51,7 +51,8 @@ def agree_terms(
     """Return the terms for a job at the dearest target that may run it.
 
     A target that has not told its models yet may run it all the same: the router knows more, and
-    sooner. So its price is agreed on too, for a model of the size of those that are known.
+    sooner. So its price is agreed on too. The hold does not cover it: a cloud that is away for long
+    must not make all work look dear.
 
     Raises:
         ModelNotFound: Every permitted target told its models, and none has this one.
@@ -76,7 +77,6 @@ def agree_terms(
         if named:
             raise OperationNotServed(specification.operation, specification.model)
         raise ModelNotFound(specification.model)
-    silent = [target.name for target in permitted if not target.models]
     offers = [
         Offer(
             price=price,
@@ -85,12 +85,12 @@ def agree_terms(
             template_overhead_tokens=model.template_overhead_tokens,
             message_overhead_tokens=model.message_overhead_tokens,
         )
-        for target, model in [*found, *((name, model) for name in silent for _, model in found)]
+        for target, model in found
         if (price := book.find(target, model.name)) is not None
     ]
     if not offers:
         raise Unavailable("price")
-    return terms_for(
+    terms = terms_for(
         specification.prompt_bytes,
         len(specification.messages),
         specification.sampling.max_tokens,
@@ -99,3 +99,7 @@ def agree_terms(
         inputs=len(specification.inputs),
         has_output=not specification.makes_vectors,
     )
+    silent = [target.name for target in permitted if not target.models]
+    foreseen = [book.find(target, model.name) for target in silent for _, model in found]
+    prices = [*terms.prices, *(price for price in foreseen if price is not None)]
+    return replace(terms, prices=tuple(dict.fromkeys(prices)))

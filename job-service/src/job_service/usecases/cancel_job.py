@@ -30,7 +30,8 @@ class CancelJob:
             was = await work.jobs.lock(job_id)
             if was is None or was.project_id != project_id:
                 raise JobNotFound(job_id)
-            if was.state is JobState.CANCELLED or was.cancel_requested:
+            asked_before = was.cancel_requested and not was.state.is_final
+            if asked_before or was.state is JobState.CANCELLED:
                 return was
             job = await self.store_change(work, was, was.cancellation_requested())
         if job is None:

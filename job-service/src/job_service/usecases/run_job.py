@@ -107,7 +107,7 @@ class RunJob:
         ended = await self.execute(admitted, run.stop, run.emit)
         if ended is None:
             raise JobFailed(job.id, "INTERRUPTED", "The job's lease was lost while it ran.")
-        if ended.state is not JobState.COMPLETED:
+        if _has_no_answer(ended):
             raise _failure(ended)
         return ended
 
@@ -126,7 +126,7 @@ def _replay(job: Job) -> list[RunEvent]:
     """Return what a finished job's caller was told, once more."""
     if not job.state.is_final:
         raise IdempotencyKeyInFlight(job.id)
-    if job.state is not JobState.COMPLETED:
+    if _has_no_answer(job):
         raise _failure(job)
     events: list[RunEvent] = [Admitted(job)]
     if job.decision is not None:
@@ -139,6 +139,13 @@ def _replay(job: Job) -> list[RunEvent]:
         vectors = divided(job.result_embeddings, len(job.specification.inputs))
         events += [Embedding(index, vector) for index, vector in enumerate(vectors)]
     return [*events, Ended(job)]
+
+
+def _has_no_answer(job: Job) -> bool:
+    """Tell whether it failed or was cancelled. Who only left may have what was made until then."""
+    return job.state is JobState.FAILED or (
+        job.state is JobState.CANCELLED and job.cancel_requested
+    )
 
 
 def _failure(job: Job) -> JobFailed:
