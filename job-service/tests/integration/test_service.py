@@ -24,6 +24,17 @@ def hold_of(job):
     return f"{job.job_id}:1"
 
 
+async def begun(client, **changes):
+    """Start an answer without end; return the call and the job, once its first words came."""
+    call = client.start("endless", **changes)
+    async for event in call:
+        if event.WhichOneof("event") == "admitted":
+            job_id = event.admitted.job_id
+        if event.WhichOneof("event") == "delta":
+            return call, job_id
+    raise AssertionError("it ended")
+
+
 class TestInteractive:
     async def test_answer_streams_and_is_charged(self, service, others):
         async with service() as client:
@@ -51,12 +62,7 @@ class TestInteractive:
     async def test_caller_who_leaves_stops_the_engine_and_pays(self, service, others):
         """X-P8, X-R7: cancelled, charged as counted, nothing left running."""
         async with service() as client:
-            call = client.start("endless")
-            async for event in call:
-                if event.WhichOneof("event") == "admitted":
-                    job_id = event.admitted.job_id
-                if event.WhichOneof("event") == "delta":
-                    break
+            call, job_id = await begun(client)
             call.cancel()
             job = await client.reaches(job_id, pb.JOB_STATE_CANCELLED)
             assert job.usage_source == pb.USAGE_SOURCE_COUNTED
@@ -276,12 +282,7 @@ class TestCancel:
 
     async def test_caller_who_waits_learns_of_it(self, service, others):
         async with service() as client:
-            call = client.start("endless", request_id="k1")
-            async for event in call:
-                if event.WhichOneof("event") == "admitted":
-                    job_id = event.admitted.job_id
-                if event.WhichOneof("event") == "delta":
-                    break
+            call, job_id = await begun(client, request_id="k1")
             await client.cancel(job_id)
             told = []
             with pytest.raises(ServiceError) as caught, rpc_errors():
@@ -295,12 +296,7 @@ class TestCancel:
     async def test_caller_who_only_left_may_have_what_was_made(self, service, others):
         """A lost connection is no cancellation: the same key replays what was paid for."""
         async with service() as client:
-            call = client.start("endless", request_id="k1")
-            async for event in call:
-                if event.WhichOneof("event") == "admitted":
-                    job_id = event.admitted.job_id
-                if event.WhichOneof("event") == "delta":
-                    break
+            call, job_id = await begun(client, request_id="k1")
             call.cancel()
             job = await client.reaches(job_id, pb.JOB_STATE_CANCELLED)
             events = await client.run("endless", request_id="k1")
