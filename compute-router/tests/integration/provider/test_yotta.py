@@ -210,13 +210,26 @@ async def test_vectors_come_back(execute, yotta, provider, say):
 
 
 async def test_burst_of_failures_opens_the_breaker(
-    execute, execution_on, start_worker, yotta, provider, say, router, open_router, router_settings
+    execute,
+    execution_on,
+    start_worker,
+    yotta,
+    provider,
+    say,
+    router,
+    open_router,
+    router_settings,
+    eventually,
 ):
     """No more than so many, and those in flight, reach the cloud; then all routers stay away."""
     await start_worker(model_name="small", instant_tokens=2, engine_slots=25)
     provider.does(say.status(500))
     other = await open_router(**router_settings)
 
+    async def knows_the_worker() -> bool:
+        return (await target_of(other, "local")).available
+
+    await eventually(knows_the_worker)
     for number in range(3):
         _, _, error = await go_on(await execute(f"a{number}", text=HARD))
         assert error.reason == "EXECUTION_FAILED"
