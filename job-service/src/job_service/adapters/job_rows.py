@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 
 from job_service.adapters import documents
 from job_service.domain.charge import Terms, Usage, UsageSource
+from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import FinishReason
 from job_service.domain.job import Dispatch, Job, JobState
 from job_service.domain.specification import JobKind
@@ -32,7 +33,37 @@ def fixed_columns(job: Job) -> dict[str, Any]:
 
 def changing_columns(job: Job) -> dict[str, Any]:
     """Return the columns that transitions write; times are stamped in SQL."""
-    terms, usage, dispatch = job.terms, job.usage, job.dispatch
+    return {**_plain_columns(job), **_terms_columns(job.terms), **_decision_columns(job.decision)}
+
+
+def changed_columns(was: Job, now: Job) -> dict[str, Any]:
+    """Return those of the changing columns that a change writes anew."""
+    before = _plain_columns(was)
+    changed = {name: value for name, value in _plain_columns(now).items() if value != before[name]}
+    # Only where they differ: documents are dear to make.
+    if now.terms != was.terms:
+        changed |= _terms_columns(now.terms)
+    if now.decision != was.decision:
+        changed |= _decision_columns(now.decision)
+    return changed
+
+
+def _terms_columns(terms: Terms | None) -> dict[str, Any]:
+    return {
+        "tokens_input_bound": terms.tokens_input_bound if terms else None,
+        "max_tokens": terms.max_tokens if terms else None,
+        "hold_nanousd": terms.hold_nanousd if terms else None,
+        "price_version": terms.price_version if terms else None,
+        "prices": documents.prices_to_document(terms.prices) if terms else None,
+    }
+
+
+def _decision_columns(decision: RouteDecision | None) -> dict[str, Any]:
+    return {"decision": documents.decision_to_document(decision)}
+
+
+def _plain_columns(job: Job) -> dict[str, Any]:
+    usage, dispatch = job.usage, job.dispatch
     return {
         "state": job.state.value,
         "admission": job.admission,
@@ -43,14 +74,8 @@ def changing_columns(job: Job) -> dict[str, Any]:
         "lease_token": job.lease_token,
         "dispatched_target": dispatch.target if dispatch else None,
         "client_task_id": dispatch.client_task_id if dispatch else None,
-        "tokens_input_bound": terms.tokens_input_bound if terms else None,
-        "max_tokens": terms.max_tokens if terms else None,
-        "hold_nanousd": terms.hold_nanousd if terms else None,
-        "price_version": terms.price_version if terms else None,
-        "prices": documents.prices_to_document(terms.prices) if terms else None,
         "period": job.period,
         "usage_counted": job.tokens_counted,
-        "decision": documents.decision_to_document(job.decision),
         "executed_target": job.executed_target,
         "executed_model": job.executed_model,
         "failure_reason": job.failure_reason,

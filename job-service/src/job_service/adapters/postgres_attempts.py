@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Final
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from job_service.adapters.tables import attempts
 from job_service.domain.attempt import AttemptEnd
 from job_service.domain.job import Job
+
+_OPEN: Final = text(
+    "INSERT INTO attempts (job_id, attempt, admission) VALUES (:job_id, :attempt, :admission)"
+)
+_DISPATCHED: Final = text(
+    """
+    UPDATE attempts SET target = :target, client_task_id = :client_task_id,
+                        dispatched_at = now(), released_at = NULL
+    WHERE job_id = :job_id AND attempt = :attempt
+    """
+)
+_RELEASED: Final = text(
+    "UPDATE attempts SET released_at = now() WHERE job_id = :job_id AND attempt = :attempt"
+)
+# What was dispatched, though nothing was heard of it, stays noted.
+_CLOSE: Final = text(
+    """
+    UPDATE attempts SET
+        target = coalesce(CAST(:target AS text), target),
+        model = CASE WHEN CAST(:target AS text) IS NULL THEN model ELSE :model END,
+        outcome = :outcome, error = :error, tokens_input = :tokens_input,
+        tokens_output = :tokens_output, usage_source = :usage_source,
+        provider_cost_nanousd = :provider_cost_nanousd, finished_at = now()
+    WHERE job_id = :job_id AND attempt = :attempt
+    """
+)
 
 
 class PostgresAttempts:
@@ -19,34 +44,23 @@ class PostgresAttempts:
 
     async def open(self, job: Job) -> None:
         await self._session.execute(
-            insert(attempts).values(job_id=job.id, attempt=job.attempt, admission=job.admission)
+            _OPEN, {"job_id": job.id, "attempt": job.attempt, "admission": job.admission}
         )
 
     async def note_dispatch(self, job: Job) -> None:
+        of = {"job_id": job.id, "attempt": job.attempt}
         if job.dispatch is None:
-            values: dict[str, Any] = {"released_at": func.now()}
+            await self._session.execute(_RELEASED, of)
         else:
-            values = {
-                "target": job.dispatch.target,
-                "client_task_id": job.dispatch.client_task_id,
-                "dispatched_at": func.now(),
-                "released_at": None,
-            }
-        await self._session.execute(
-            update(attempts)
-            .where(attempts.c.job_id == job.id, attempts.c.attempt == job.attempt)
-            .values(**values)
-        )
+            await self._session.execute(
+                _DISPATCHED,
+                {
+                    **of,
+                    "target": job.dispatch.target,
+                    "client_task_id": job.dispatch.client_task_id,
+                },
+            )
 
     async def close(self, end: AttemptEnd) -> None:
-        values = asdict(end)
-        if end.error is not None:
-            values["error"] = end.error.replace("\0", "\ufffd")
-        if end.target is None:
-            # What was dispatched, though nothing was heard of it, stays noted.
-            del values["target"], values["model"]
-        await self._session.execute(
-            update(attempts)
-            .where(attempts.c.job_id == end.job_id, attempts.c.attempt == end.attempt)
-            .values(**values, finished_at=func.now())
-        )
+        error = None if end.error is None else end.error.replace("\0", "\ufffd")
+        await self._session.execute(_CLOSE, {**asdict(end), "error": error})

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from dataclasses import asdict
+from typing import Final
+
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from job_service.adapters.tables import idempotency
 from job_service.usecases.ports import IdempotencyKey, Reservation
+
+_FIND: Final = text(
+    "SELECT job_id, body_hash FROM idempotency "
+    "WHERE project_id = :project_id AND route = :route AND key = :key"
+)
+_TAKE: Final = text(
+    "INSERT INTO idempotency (project_id, route, key, body_hash, job_id) "
+    "VALUES (:project_id, :route, :key, :body_hash, :job_id) "
+    "ON CONFLICT DO NOTHING RETURNING job_id"
+)
+_RELEASE: Final = text("DELETE FROM idempotency WHERE job_id = :job_id")
 
 
 class PostgresIdempotency:
@@ -15,26 +27,14 @@ class PostgresIdempotency:
         self._session = session
 
     async def find(self, key: IdempotencyKey) -> Reservation | None:
-        query = select(idempotency.c.job_id, idempotency.c.body_hash).where(_is(key))
-        row = (await self._session.execute(query)).one_or_none()
+        row = (await self._session.execute(_FIND, asdict(key))).one_or_none()
         return None if row is None else Reservation(row.job_id, row.body_hash)
 
     async def reserve(self, key: IdempotencyKey, wanted: Reservation) -> Reservation:
         # Who comes second waits here for the first one's commit, then sees its row. Where the
         # first one took its row away again in between, the key is free after all.
         while True:
-            taken = await self._session.scalar(
-                insert(idempotency)
-                .values(
-                    project_id=key.project_id,
-                    route=key.route,
-                    key=key.key,
-                    body_hash=wanted.body_hash,
-                    job_id=wanted.job_id,
-                )
-                .on_conflict_do_nothing()
-                .returning(idempotency.c.job_id)
-            )
+            taken = await self._session.scalar(_TAKE, {**asdict(key), **asdict(wanted)})
             if taken is not None:
                 return wanted
             found = await self.find(key)
@@ -42,12 +42,4 @@ class PostgresIdempotency:
                 return found
 
     async def release(self, job_id: str) -> None:
-        await self._session.execute(delete(idempotency).where(idempotency.c.job_id == job_id))
-
-
-def _is(key: IdempotencyKey) -> ColumnElement[bool]:
-    return and_(
-        idempotency.c.project_id == key.project_id,
-        idempotency.c.route == key.route,
-        idempotency.c.key == key.key,
-    )
+        await self._session.execute(_RELEASE, {"job_id": job_id})

@@ -8,25 +8,37 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     and_,
+    bindparam,
     func,
-    insert,
     literal,
     or_,
     select,
     text,
     tuple_,
-    update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from job_service.adapters.documents import decision_to_document
-from job_service.adapters.job_rows import STAMPS, changing_columns, fixed_columns, job_from
-from job_service.adapters.tables import jobs, lifecycle_events, settlements
+from job_service.adapters.job_rows import (
+    STAMPS,
+    changed_columns,
+    changing_columns,
+    fixed_columns,
+    job_from,
+)
+from job_service.adapters.job_statements import (
+    add_statement,
+    change_statement,
+    fence_of,
+    fence_values,
+    renew_statement,
+    stamps_of,
+)
+from job_service.adapters.tables import jobs, settlements
 from job_service.domain.execution import Progress
-from job_service.domain.job import CLAIMABLE_STATES, FINAL_STATES, Job, JobState
+from job_service.domain.job import Job, JobState
 from job_service.domain.lifecycle import event_of
 from job_service.usecases.ports import Depths, JobPosition
 
@@ -34,6 +46,27 @@ from job_service.usecases.ports import Depths, JobPosition
 _WHOLE = tuple(column for column in jobs.c if column.name != "result_embeddings")
 _WITHOUT_CONTENT = tuple(column for column in _WHOLE if column.name != "content")
 _FOR_LISTS = tuple(column for column in _WITHOUT_CONTENT if column.name != "result_text")
+
+# Built once: naming all these columns anew for each query would cost more than the query.
+_FIND_ANYWHERE = select(*_WITHOUT_CONTENT).where(jobs.c.job_id == bindparam("job_id"))
+_FIND = _FIND_ANYWHERE.where(jobs.c.project_id == bindparam("project_id"))
+_LOCK = select(*_WHOLE).where(jobs.c.job_id == bindparam("job_id")).with_for_update()
+# What somebody held and let go of, by the database's clock.
+_HAS_LAPSED = and_(jobs.c.state.in_(["admitting", "running"]), jobs.c.lease_expires_at < func.now())
+_LOCK_LAPSED = (
+    select(*_WHOLE)
+    .where(_HAS_LAPSED)
+    .order_by(jobs.c.lease_expires_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+_COUNT_LAPSED = select(func.count()).where(_HAS_LAPSED)
+_BLOCKED = (
+    select(*_WHOLE)
+    .ext(distinct_on(jobs.c.project_id))
+    .where(jobs.c.state == "blocked")
+    .order_by(jobs.c.project_id, jobs.c.created_at)
+)
 
 _CLAIM = text(
     """
@@ -89,56 +122,31 @@ class PostgresJobs:
         self._lease = timedelta(seconds=lease_seconds)
 
     async def add(self, job: Job) -> Job:
+        columns = {**fixed_columns(job), **changing_columns(job)}
         event = event_of(None, job)
-        stored = (
-            insert(jobs)
-            .values(
-                **fixed_columns(job),
-                **changing_columns(job),
-                lease_expires_at=func.now() + self._lease,
-            )
-            .returning(*(jobs.c[name] for name in STAMPS))
-            .cte("stored")
-        )
-        told = (
-            insert(lifecycle_events)
-            .values(job_id=job.id, seq=1, type=event.type, details=event.details)
-            .cte("told")
-        )
-        row = (await self._session.execute(select(stored).add_cte(told))).mappings().one()
-        return replace(job, **row)
+        values = {
+            **columns,
+            "lease": self._lease,
+            "event_job_id": job.id,
+            "event_type": event.type,
+            "event_details": event.details,
+        }
+        added = await self._session.execute(add_statement(tuple(columns)), values)
+        return replace(job, **added.mappings().one())
 
     async def save(self, was: Job, now: Job) -> Job | None:
-        before, after = changing_columns(was), changing_columns(now)
-        changed = {name: value for name, value in after.items() if value != before[name]}
+        changed = changed_columns(was, now)
         event = event_of(was, now)
-        stored = (
-            update(jobs)
-            .where(_is_still(was))
-            .values(**changed, **self._stamps(was, now), event_seq=jobs.c.event_seq + 1)
-            .returning(
-                jobs.c.job_id,
-                jobs.c.event_seq,
-                jobs.c.cancel_requested_at,
-                *(jobs.c[name] for name in STAMPS),
-            )
-            .cte("stored")
-        )
-        told = (
-            insert(lifecycle_events)
-            .from_select(
-                ["job_id", "seq", "type", "details"],
-                select(
-                    stored.c.job_id,
-                    stored.c.event_seq,
-                    literal(event.type),
-                    literal(event.details, JSONB),
-                ),
-            )
-            .cte("told")
-        )
-        found = await self._session.execute(select(stored).add_cte(told))
-        row = found.mappings().one_or_none()
+        values = {
+            **changed,
+            **fence_values(was),
+            "lease": self._lease,
+            "delay": timedelta(seconds=now.delay_seconds),
+            "event_type": event.type,
+            "event_details": event.details,
+        }
+        statement = change_statement(tuple(changed), stamps_of(was, now), fence_of(was))
+        row = (await self._session.execute(statement, values)).mappings().one_or_none()
         if row is None:
             return None
         self.changed.add(was.id)
@@ -149,38 +157,14 @@ class PostgresJobs:
             **{name: row[name] for name in STAMPS},
         )
 
-    def _stamps(self, was: Job, now: Job) -> dict[str, Any]:
-        """Return the times that come with a change, by the database's clock."""
-        stamps: dict[str, Any] = {}
-        if now.lease_token is None:
-            stamps["lease_expires_at"] = None
-        elif now.lease_token != was.lease_token:
-            stamps["lease_expires_at"] = func.now() + self._lease
-        if now.cancel_requested and not was.cancel_requested:
-            stamps["cancel_requested_at"] = func.now()
-        if now.state is was.state:
-            return stamps
-        if now.state is JobState.RUNNING:
-            stamps["started_at"] = func.coalesce(jobs.c.started_at, func.now())
-        if now.state in CLAIMABLE_STATES:
-            stamps["available_at"] = func.now() + timedelta(seconds=now.delay_seconds)
-        if now.state is JobState.RETRYING:
-            stamps["next_retry_at"] = stamps["available_at"]
-        if now.state in FINAL_STATES:
-            stamps["completed_at"] = func.now()
-            stamps["next_retry_at"] = None
-        return stamps
-
     async def find(self, project_id: str, job_id: str) -> Job | None:
-        query = select(*_WITHOUT_CONTENT).where(
-            jobs.c.job_id == job_id, jobs.c.project_id == project_id
-        )
-        row = (await self._session.execute(query)).mappings().one_or_none()
+        values = {"job_id": job_id, "project_id": project_id}
+        row = (await self._session.execute(_FIND, values)).mappings().one_or_none()
         return None if row is None else job_from(row)
 
     async def find_anywhere(self, job_id: str) -> Job | None:
-        query = select(*_WITHOUT_CONTENT).where(jobs.c.job_id == job_id)
-        row = (await self._session.execute(query)).mappings().one_or_none()
+        found = await self._session.execute(_FIND_ANYWHERE, {"job_id": job_id})
+        row = found.mappings().one_or_none()
         return None if row is None else job_from(row)
 
     async def find_several(self, job_ids: Sequence[str]) -> Sequence[Job]:
@@ -193,8 +177,7 @@ class PostgresJobs:
         return found
 
     async def lock(self, job_id: str) -> Job | None:
-        query = select(*_WHOLE).where(jobs.c.job_id == job_id).with_for_update()
-        row = (await self._session.execute(query)).mappings().one_or_none()
+        row = (await self._session.execute(_LOCK, {"job_id": job_id})).mappings().one_or_none()
         return None if row is None else job_from(row)
 
     async def list_page(
@@ -223,44 +206,25 @@ class PostgresJobs:
 
     async def renew(self, job: Job, progress: Progress) -> bool | None:
         started = progress.started
-        values: dict[str, Any] = {
-            "lease_expires_at": func.now() + self._lease,
-            "usage_counted": progress.tokens_counted,
-        }
+        values: dict[str, Any] = {"usage_counted": progress.tokens_counted}
         if started is not None:
             values |= {"executed_target": started.target, "executed_model": started.model}
         if progress.decision is not None:
             values["decision"] = decision_to_document(progress.decision)
-        renewed = await self._session.execute(
-            update(jobs)
-            .where(_is_still(job), jobs.c.state == JobState.RUNNING.value)
-            .values(**values)
-            .returning(jobs.c.cancel_requested_at.is_not(None))
-        )
-        return renewed.scalar_one_or_none()
+        statement = renew_statement(tuple(values), fence_of(job))
+        values |= {**fence_values(job), "lease": self._lease}
+        return (await self._session.execute(statement, values)).scalar_one_or_none()
 
     async def lock_lapsed(self, limit: int) -> Sequence[Job]:
-        query = (
-            select(*_WHOLE)
-            .where(_has_lapsed())
-            .order_by(jobs.c.lease_expires_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        return [job_from(row) for row in (await self._session.execute(query)).mappings()]
+        lapsed = await self._session.execute(_LOCK_LAPSED, {"limit": limit})
+        return [job_from(row) for row in lapsed.mappings()]
 
     async def lapsed_count(self) -> int:
-        found = await self._session.scalar(select(func.count()).where(_has_lapsed()))
-        return found or 0
+        found: int = (await self._session.execute(_COUNT_LAPSED)).scalar_one()
+        return found
 
     async def oldest_blocked(self) -> Sequence[Job]:
-        query = (
-            select(*_WHOLE)
-            .ext(distinct_on(jobs.c.project_id))
-            .where(jobs.c.state == "blocked")
-            .order_by(jobs.c.project_id, jobs.c.created_at)
-        )
-        return [job_from(row) for row in (await self._session.execute(query)).mappings()]
+        return [job_from(row) for row in (await self._session.execute(_BLOCKED)).mappings()]
 
     async def depths(self) -> Depths:
         unfinished = or_(
@@ -277,25 +241,3 @@ class PostgresJobs:
             select(func.count()).select_from(settlements).where(settlements.c.sent_at.is_(None))
         )
         return Depths({row.state: row.jobs for row in states}, unsent or 0)
-
-
-def _is_still(was: Job) -> ColumnElement[bool]:
-    """Match the job only while nobody else has moved it on since it was read."""
-    return and_(
-        jobs.c.job_id == was.id,
-        jobs.c.state == was.state.value,
-        jobs.c.admission == was.admission,
-        _fence(was),
-    )
-
-
-def _fence(was: Job) -> ColumnElement[bool]:
-    """Tell one lease from the next: by its token; while nobody holds one, by the last attempt."""
-    if was.lease_token is not None:
-        return jobs.c.lease_token == was.lease_token
-    return and_(jobs.c.lease_token.is_(None), jobs.c.attempt == was.attempt)
-
-
-def _has_lapsed() -> ColumnElement[bool]:
-    """Match what somebody held and let go of, by the database's clock."""
-    return and_(jobs.c.state.in_(["admitting", "running"]), jobs.c.lease_expires_at < func.now())
