@@ -33,6 +33,7 @@ from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.get_job import GetJob
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Depths, OpenHold, PlacedHold
 from job_service.usecases.reap_jobs import ReapJobs
@@ -730,7 +731,10 @@ class World:
             deltas=self.publisher,
             finish_patience_seconds=30,
         )
-        self.run = RunJob(self.submit, self.admit, self.execute, self.background, self.live)
+        self.get = GetJob(self.store)
+        self.run = RunJob(
+            self.submit, self.admit, self.execute, self.background, self.live, self.get
+        )
         self.dispatch = DispatchJobs(
             self.store,
             self.execute,

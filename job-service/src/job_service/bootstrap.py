@@ -211,7 +211,7 @@ def _assemble(
     verifier, access = _identity(settings, AuthClient(connections.auth))
     use_cases = JobUseCases(
         create=CreateJob(submit, admit),
-        run=RunJob(submit, admit, execute, background, live),
+        run=RunJob(submit, admit, execute, background, live, GetJob(work)),
         get=GetJob(work),
         list=ListJobs(work),
         cancel=CancelJob(work, hints, job_metrics, store_change),

@@ -265,6 +265,22 @@ class TestInteractive:
         }
         assert len(world.live) == 0
 
+    async def test_cancelled_while_it_is_admitted(self, world, monkeypatch):
+        """X-R23: the caller learns that somebody cancelled; the hold that came late is voided."""
+        place_hold = world.ledger.place_hold
+
+        async def cancelled_meanwhile(job):
+            await world.cancel(job.project_id, job.id)
+            return await place_hold(job)
+
+        monkeypatch.setattr(world.ledger, "place_hold", cancelled_meanwhile)
+        with pytest.raises(JobFailed) as caught:
+            await run(world, a_submission(JobKind.INTERACTIVE))
+        assert (caught.value.reason, caught.value.code) == ("JOB_CANCELLED", ErrorCode.ABORTED)
+        await world.background.done()
+        await world.relay()
+        assert list(world.ledger.settled.values()) == [("void", 0)]
+
     async def test_lapsed_admission_fails_and_voids(self, world):
         """Killed between a and c: nobody waits for the answer any more."""
         async with world.store() as work:

@@ -49,6 +49,20 @@ async def test_router_without_room_takes_places(world, error):
     assert due_in.total_seconds() <= 0.5 * 1.2
 
 
+async def test_router_without_room_for_a_cancelled_job_takes_places(world):
+    """The job waits no more; that there was no room stays true for the others."""
+    job = await admitted(world.store, a_job())
+
+    async def cancel():
+        await world.cancel(job.project_id, job.id)
+
+    world.executor.play((cancel, FULL))
+    assert await world.dispatch() == 1
+    await world.background.done()
+    assert (await world.store.stored(job.id)).state is JobState.CANCELLED
+    assert world.dispatch.places.limit == 1
+
+
 async def test_what_comes_back_again_and_again_is_offered_less_often(world):
     """Twice as late each time, up to half a minute."""
     delays = []

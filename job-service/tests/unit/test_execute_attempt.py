@@ -192,6 +192,22 @@ class TestDispatch:
         events = await world.store.events_of(job.id)
         assert events[3:] == ["dispatched", "released", "dispatched", "completed"]
 
+    async def test_cancelled_job_is_let_go_instead(self, world):
+        """X-R23: asked to stop before `Go`, no paid target is asked and nothing is owed."""
+        job = await world.claimed()
+
+        async def cancel():
+            await world.cancel(job.project_id, job.id)
+
+        world.executor.play((DECISION, cancel, DISPATCHING, asyncio.Event()))
+        ended = await execute(world, job)
+
+        assert world.executor.streams[0].gone_to == []
+        assert (ended.state, ended.provider_cost_nanousd) == (JobState.CANCELLED, 0)
+        assert await only_settlement(world, job) == (SettlementKind.VOID, 0)
+        events = await world.store.events_of(job.id)
+        assert events[-4:] == ["cancel_requested", "dispatched", "released", "cancelled"]
+
     async def test_lost_lease_gives_no_go(self, world):
         """X-R2: who lost the lease spends no money."""
         job = await world.claimed()

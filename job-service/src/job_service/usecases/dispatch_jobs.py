@@ -90,10 +90,11 @@ class DispatchJobs:
         """Take in whether the router had room."""
         if ended is None:
             return True
+        if ended.found_full:
+            self.places.found_no_capacity()
+            return False
         if ended.state is JobState.PENDING:
-            # What waits for something else says nothing about the room that is left.
-            if ended.found_full:
-                self.places.found_no_capacity()
+            # It waits for something else, which says nothing about the room that is left.
             return False
         if ended.state is JobState.COMPLETED:
             self.places.found_capacity()

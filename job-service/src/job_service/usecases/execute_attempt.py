@@ -181,17 +181,24 @@ class ExecuteAttempt:
     async def _record(
         self, attempt: _Attempt, stream: ExecutionStream, event: Dispatching | Released
     ) -> None:
-        """Commit that a paid target is about to be asked, or let go, before anything follows."""
+        """Commit that a paid target is about to be asked, or let go, before anything follows.
+
+        A job that somebody has asked to stop meanwhile is let go again: without `Go` nothing runs.
+        """
         was = attempt.job
         now = was.dispatched(event) if isinstance(event, Dispatching) else was.released()
         async with self.unit_of_work() as work:
             stored = await self.store_change(work, was, now)
+            if stored is not None and stored.cancel_requested and stored.dispatch is not None:
+                stored = await self.store_change(work, stored, stored.released())
         if stored is None:
             attempt.stop.ask(StopReason.LEASE_LOST)
             stream.stop()
             return
         attempt.job = stored
-        if isinstance(event, Dispatching):
+        if stored.cancel_requested:
+            attempt.stop.ask(StopReason.CANCEL_REQUESTED)
+        elif isinstance(event, Dispatching):
             await stream.go(event.client_task_id)
             await failpoint("after_go")
 

@@ -13,6 +13,7 @@ from job_service.domain.job import Job, JobState
 from job_service.domain.vectors import divided
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.execute_attempt import ExecuteAttempt, StopReason, StopSignal
+from job_service.usecases.get_job import GetJob
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Background
 from job_service.usecases.submit_job import Submission, SubmitJob
@@ -60,6 +61,7 @@ class RunJob:
     execute: ExecuteAttempt
     background: Background
     live: LiveAttempts
+    get_job: GetJob
 
     async def __call__(self, submission: Submission) -> AsyncGenerator[RunEvent, None]:
         """Give the job's events; the last one is `Ended`.
@@ -117,9 +119,11 @@ class RunJob:
         except ServiceError as error:
             await self.admit.give_up(job, error)
             raise
-        if admitted is None:
-            raise Unavailable("job")
-        return admitted
+        if admitted is not None:
+            return admitted
+        moved = await self.get_job(job.project_id, job.id)
+        # Somebody cancelled it, or a reaper had to take it for left behind.
+        raise _failure(moved) if moved.state.is_final else Unavailable("job")
 
 
 def _replay(job: Job) -> list[RunEvent]:
