@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from auth_service.adapters.signing_keys import SigningKeyFiles
 from auth_service.adapters.token_signer import Ed25519TokenSigner
-from auth_service.bootstrap import Parts, access_use_cases, auth_use_cases, own_verifier
+from auth_service.bootstrap import (
+    Parts,
+    access_use_cases,
+    auth_use_cases,
+    own_tasks,
+    own_verifier,
+)
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.audit import AuditEntry
 from auth_service.domain.denial import Denial
@@ -34,6 +40,7 @@ from auth_service.usecases.register import Registration
 from service_kit.request_context import Caller
 from service_kit.testing.clock import FixedClock
 from service_kit.testing.pki import make_test_pki
+from service_kit.testing.runs import MemoryRuns
 
 REFRESH_TOKEN_SECRET = "tests' own refresh secret, 0123456789"
 PASSWORD = "correct horse battery"
@@ -51,6 +58,8 @@ class FakeDatabase:
     key_hashes: dict[bytes, str] = field(default_factory=dict)
     denials: list[Denial] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
+    archive: list[AuditEntry] = field(default_factory=list)
+    session_counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,6 +88,13 @@ class FakeUsers:
         users = self.database.users
         users[user_id] = replace(users[user_id], last_login_at=at)
 
+    async def recount_sessions(self, now, *, after, limit):
+        chosen = [one for one in sorted(self.database.users) if after is None or one > after]
+        for user_id in chosen[:limit]:
+            count = await FakeSessions(self.database).count_active(user_id, now)
+            self.database.session_counts[user_id] = count
+        return chosen[:limit][-1] if chosen else None
+
     async def has_administrator(self):
         return any(user.role in ADMINISTRATORS for user in self.database.users.values())
 
@@ -99,6 +115,13 @@ class FakeSessions:
     async def count_active(self, user_id, now):
         sessions = self.database.sessions.values()
         return sum(one.user_id == user_id and one.is_active(now) for one in sessions)
+
+    async def delete_expired(self, now, limit):
+        sessions = self.database.sessions
+        expired = [one.session_id for one in sessions.values() if one.expires_at <= now][:limit]
+        for session_id in expired:
+            del sessions[session_id]
+        return len(expired)
 
 
 @dataclass
@@ -202,6 +225,14 @@ class FakeAudit:
     async def add(self, entry):
         self.database.audit.append(entry)
 
+    async def archive(self, older_than, limit):
+        old = [one for one in self.database.audit if one.occurred_at < older_than]
+        moved = sorted(old, key=lambda one: one.occurred_at)[:limit]
+        for entry in moved:
+            self.database.audit.remove(entry)
+        self.database.archive.extend(moved)
+        return len(moved)
+
 
 class FakeUnitOfWork:
     """One transaction at a time, undone by an error, as far as a caller can see."""
@@ -256,6 +287,7 @@ class World:
         self.auth = auth_use_cases(self.settings, self.parts)
         self.access = access_use_cases(self.settings, self.parts)
         self.check_access = CheckAccess(self.parts.unit_of_work)
+        self.tasks = {task.name: task for task in own_tasks(self.settings, self.parts)}
         self.list_denials = ListDenials(self.parts.unit_of_work, self.parts.clock)
 
     async def registered(self, email="ann@example.org", **given):
@@ -327,6 +359,11 @@ def hasher():
 
 
 @pytest.fixture
+def runs(clock):
+    return MemoryRuns(clock)
+
+
+@pytest.fixture
 def fake_unit_of_work():
     return FakeUnitOfWork()
 
@@ -350,7 +387,7 @@ def make_settings(pki, signing_keys_dir):
 
 
 @pytest.fixture
-def make_world(unit_of_work, clock, hasher, make_settings):
+def make_world(unit_of_work, clock, hasher, runs, make_settings):
     def make(**given):
         settings = make_settings(**given)
         keys = SigningKeyFiles(settings.signing_keys_dir)
@@ -360,6 +397,7 @@ def make_world(unit_of_work, clock, hasher, make_settings):
             hasher=hasher,
             signer=Ed25519TokenSigner(keys, settings.auth_issuer, settings.access_token_life),
             signing_keys=keys,
+            runs=runs,
         )
         return World(parts, settings, clock)
 

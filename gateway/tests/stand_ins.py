@@ -15,6 +15,8 @@ from weir.auth.v1 import (
     key_service_pb2_grpc,
     membership_service_pb2,
     membership_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
 )
 from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
 from weir.job.v1 import job_service_pb2, job_service_pb2_grpc
@@ -202,6 +204,9 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             ]
         ),
         "DeleteProject": access_service_pb2.DeleteProjectResponse(),
+        "ListScheduledTasks": schedule_service_pb2.ListScheduledTasksResponse(
+            tasks=[a_scheduled_task()]
+        ),
         "SetBudget": lambda request, context: cost_service_pb2.SetBudgetResponse(
             budget=a_budget(request.project_id, cap_nanousd=request.cap_nanousd)
         ),
@@ -311,6 +316,23 @@ def a_project(project_id=PROJECT_ID, name="Default", *, is_default=False):
         owner_user_id=USER_ID,
         is_default=is_default,
         created_at=stamp(),
+    )
+
+
+def a_scheduled_task(**run):
+    values = {
+        "due_at": stamp(),
+        "started_at": stamp(),
+        "finished_at": stamp(NOW + timedelta(seconds=2)),
+        "duration": timedelta(seconds=1.5),
+        "outcome": schedule_service_pb2.SCHEDULED_RUN_OUTCOME_SUCCEEDED,
+        "attempt": 1,
+    }
+    return schedule_service_pb2.ScheduledTask(
+        task="expire_sessions",
+        schedule="every 300 s",
+        next_due_at=stamp(NOW + timedelta(minutes=5)),
+        last_run=schedule_service_pb2.ScheduledRun(**{**values, **run}),
     )
 
 
@@ -542,12 +564,13 @@ SERVICES = {
         (access_service_pb2, access_service_pb2_grpc, "AccessService"),
         (membership_service_pb2, membership_service_pb2_grpc, "MembershipService"),
         (key_service_pb2, key_service_pb2_grpc, "KeyService"),
+        (schedule_service_pb2, schedule_service_pb2_grpc, "ScheduleService"),
     ],
     "job-service": [(job_service_pb2, job_service_pb2_grpc, "JobService")],
     "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
-WITH_TOKENS = {"AuthService", "AccessService", "JobService", "CostService"}
+WITH_TOKENS = {"AuthService", "AccessService", "ScheduleService", "JobService", "CostService"}
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",
     "/weir.auth.v1.AuthService/Login",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from weir.auth.v1 import (
     auth_service_pb2_grpc,
     key_service_pb2_grpc,
     membership_service_pb2_grpc,
+    schedule_service_pb2_grpc,
 )
 
 from auth_service.adapters.argon2_hasher import Argon2Hasher
@@ -32,21 +33,27 @@ from auth_service.entrypoints import (
     auth_handlers,
     key_handlers,
     membership_handlers,
+    schedule_handlers,
 )
+from auth_service.entrypoints.scheduled_tasks import ScheduledUseCases, scheduled_tasks
 from auth_service.settings import Settings
+from auth_service.usecases.archive_audit_entries import ArchiveAuditEntries
 from auth_service.usecases.bootstrap_administrator import BootstrapAdministrator
 from auth_service.usecases.check_access import CheckAccess
 from auth_service.usecases.create_api_key import CreateApiKey
 from auth_service.usecases.create_project import CreateProject
 from auth_service.usecases.delete_project import DeleteProject
 from auth_service.usecases.exchange_api_key import ExchangeApiKey
+from auth_service.usecases.expire_sessions import ExpireSessions
 from auth_service.usecases.get_current_user import GetCurrentUser
 from auth_service.usecases.get_project import GetProject
 from auth_service.usecases.list_denials import ListDenials
 from auth_service.usecases.list_projects import ListProjects
+from auth_service.usecases.list_scheduled_tasks import ListScheduledTasks
 from auth_service.usecases.log_in import LogIn
 from auth_service.usecases.open_session import OpenSession
 from auth_service.usecases.ports import PasswordHasher, SigningKeys, TokenSigner, UnitOfWorkFactory
+from auth_service.usecases.recount_sessions import RecountSessions
 from auth_service.usecases.refresh_tokens import RefreshTokens
 from auth_service.usecases.register import Register
 from service_kit.clock import Clock, SystemClock
@@ -55,6 +62,9 @@ from service_kit.grpc_server import serving
 from service_kit.http_server import ReadinessChecks, serving_side_http
 from service_kit.loop import PeriodicLoop, running
 from service_kit.metrics import new_registry
+from service_kit.schedule import ScheduledTask
+from service_kit.scheduled_runs import PostgresRuns
+from service_kit.scheduler import Runs, Scheduler
 from service_kit.tokens import TokenVerifier
 
 log = structlog.get_logger(__name__)
@@ -65,6 +75,7 @@ _VERIFYING_SERVICES = ("gateway", "job-service", "cost-service")
 ALLOWED_CALLERS = {
     auth_handlers.RPC_SERVICE: ("gateway",),
     access_handlers.RPC_SERVICE: ("gateway",),
+    schedule_handlers.RPC_SERVICE: ("gateway",),
     membership_handlers.RPC_SERVICE: _VERIFYING_SERVICES,
     key_handlers.RPC_SERVICE: _VERIFYING_SERVICES,
 }
@@ -83,6 +94,7 @@ class Parts:
     hasher: PasswordHasher
     signer: TokenSigner
     signing_keys: SigningKeys
+    runs: Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +125,15 @@ async def auth_service(settings: Settings) -> AsyncIterator[Ports]:
                 signing_keys, settings.auth_issuer, settings.access_token_life
             ),
             signing_keys=signing_keys,
+            runs=PostgresRuns(engine),
         )
         await _bootstrap_administrator(settings, parts)
         verifier = own_verifier(settings.auth_issuer, parts)
         refreshing = PeriodicLoop(
             "token-verifier", VERIFIER_REFRESH_SECONDS, verifier.refresh, registry=registry
         )
-        await stack.enter_async_context(running(refreshing))
+        scheduler = Scheduler(own_tasks(settings, parts), parts.runs, registry=registry)
+        await stack.enter_async_context(running(refreshing, scheduler))
         checks = ReadinessChecks()
         checks.add("database", lambda: check_database(engine))
         checks.add("token_verifier", _ready(verifier))
@@ -154,11 +168,18 @@ def own_verifier(issuer: str, parts: Parts) -> TokenVerifier:
 
 def authenticated_by(verifier: TokenVerifier) -> dict[str, TokenVerifier]:
     """Name the RPC services that ask for a user's token."""
-    return {auth_handlers.RPC_SERVICE: verifier, access_handlers.RPC_SERVICE: verifier}
+    return dict.fromkeys(
+        (
+            auth_handlers.RPC_SERVICE,
+            access_handlers.RPC_SERVICE,
+            schedule_handlers.RPC_SERVICE,
+        ),
+        verifier,
+    )
 
 
 def register_handlers(server: grpc.aio.Server, settings: Settings, parts: Parts) -> None:
-    """Add our four RPC services to a server."""
+    """Add our five RPC services to a server."""
     list_denials = ListDenials(parts.unit_of_work, parts.clock)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(
         auth_handlers.AuthHandlers(auth_use_cases(settings, parts)), server
@@ -171,6 +192,12 @@ def register_handlers(server: grpc.aio.Server, settings: Settings, parts: Parts)
     )
     key_service_pb2_grpc.add_KeyServiceServicer_to_server(
         key_handlers.KeyHandlers(parts.signing_keys, list_denials), server
+    )
+    list_scheduled_tasks = ListScheduledTasks(
+        parts.unit_of_work, parts.runs, own_tasks(settings, parts)
+    )
+    schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(
+        schedule_handlers.ScheduleHandlers(list_scheduled_tasks), server
     )
 
 
@@ -206,6 +233,23 @@ def access_use_cases(settings: Settings, parts: Parts) -> access_handlers.Access
         ),
         create_api_key=CreateApiKey(parts.unit_of_work, parts.clock),
         exchange_api_key=ExchangeApiKey(parts.unit_of_work, parts.clock, parts.signer),
+    )
+
+
+def own_tasks(settings: Settings, parts: Parts) -> Sequence[ScheduledTask]:
+    """Return what this service does by itself."""
+    use_cases = ScheduledUseCases(
+        expire_sessions=ExpireSessions(parts.unit_of_work, parts.clock),
+        recount_sessions=RecountSessions(parts.unit_of_work, parts.clock),
+        archive_audit_entries=ArchiveAuditEntries(
+            parts.unit_of_work, parts.clock, settings.audit_retention
+        ),
+    )
+    return scheduled_tasks(
+        use_cases,
+        expire_sessions_every=settings.expire_sessions_every,
+        recount_sessions_every=settings.recount_sessions_every,
+        archive_logs_at=settings.archive_time,
     )
 
 

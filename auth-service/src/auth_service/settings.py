@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Self
 
 from pydantic import DirectoryPath, Field, model_validator
@@ -37,6 +37,15 @@ class Settings(ServiceSettings):
     bootstrap_admin_password: Secret | None = None
     """The password of `admin`, made at the first start where no administrator exists."""
 
+    expire_sessions_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
+    """How often sessions that are over are removed."""
+    recount_sessions_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
+    """How often everybody's sessions are counted."""
+    archive_logs_at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "02:00"
+    """When old audit entries are archived, each day, in UTC."""
+    audit_retention_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    """How many days audit entries stay in the log before they go to its archive."""
+
     @property
     def registration_allowed(self) -> bool:
         """Whether strangers may register."""
@@ -51,6 +60,22 @@ class Settings(ServiceSettings):
     @property
     def session_life(self) -> timedelta:
         return timedelta(days=self.refresh_token_expire_days)
+
+    @property
+    def expire_sessions_every(self) -> timedelta:
+        return timedelta(seconds=self.expire_sessions_seconds)
+
+    @property
+    def recount_sessions_every(self) -> timedelta:
+        return timedelta(seconds=self.recount_sessions_seconds)
+
+    @property
+    def archive_time(self) -> time:
+        return time.fromisoformat(self.archive_logs_at)
+
+    @property
+    def audit_retention(self) -> timedelta:
+        return timedelta(days=self.audit_retention_days)
 
     @model_validator(mode="after")
     def _check_refresh_token_secret(self) -> Self:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from auth_service.adapters.tables import metadata
 from auth_service.adapters.unit_of_work import PostgresUnitOfWork
 from service_kit.database import open_engine, sessions
+from service_kit.scheduled_runs import PostgresRuns
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,11 @@ def postgres_unit_of_work(engine):
 @pytest.fixture
 def unit_of_work(postgres_unit_of_work):
     return postgres_unit_of_work
+
+
+@pytest.fixture
+def runs(engine):
+    return PostgresRuns(engine)
 
 
 @pytest.fixture

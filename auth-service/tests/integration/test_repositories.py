@@ -153,6 +153,27 @@ class TestSessions:
             assert await work.sessions.count_active(user.user_id, NOW) == 2
             assert await work.sessions.count_active(user.user_id, NOW + LIFE) == 0
 
+    async def test_sessions_past_their_end_are_deleted(self, unit_of_work):
+        """A few at a time, revoked or not; the others stay, to the last moment of their life."""
+        user, _ = await stored(unit_of_work)
+        end = NOW + LIFE
+        over = [Session.opened(new_id(), user.user_id, MINT, NOW, LIFE) for _ in range(3)]
+        over[0] = over[0].revoked(NOW)
+        alive = Session.opened(new_id(), user.user_id, MINT, NOW + timedelta(microseconds=1), LIFE)
+        async with unit_of_work() as work:
+            for session in (*over, alive):
+                await work.sessions.add(session)
+        counts = []
+        for _ in range(3):
+            async with unit_of_work() as work:
+                counts.append(await work.sessions.delete_expired(end, 2))
+
+        assert counts == [2, 1, 0]
+        async with unit_of_work() as work:
+            assert await work.sessions.find_for_update(alive.session_id) == alive
+            for session in over:
+                assert await work.sessions.find_for_update(session.session_id) is None
+
 
 class TestProjects:
     async def test_a_project_comes_back_whole(self, unit_of_work):
@@ -303,6 +324,21 @@ class TestDenials:
             end = NOW + timedelta(seconds=90)
             assert len(await work.denials.list_after(0, end - timedelta(seconds=1), 10)) == 1
             assert await work.denials.list_after(0, end, 10) == []
+
+
+class TestAudit:
+    async def test_the_oldest_entries_are_archived_first(self, unit_of_work):
+        """A few at a time, and none from the moment on that is asked for."""
+        async with unit_of_work() as work:
+            for days in (3, 1, 2, 0):
+                at = NOW - timedelta(days=days)
+                await work.audit.add(AuditEntry(AuditAction.LOGIN_FAILED, at, None))
+        counts = []
+        for _ in range(3):
+            async with unit_of_work() as work:
+                counts.append(await work.audit.archive(NOW, 2))
+
+        assert counts == [2, 1, 0]
 
 
 async def test_an_error_undoes_the_transaction(unit_of_work):

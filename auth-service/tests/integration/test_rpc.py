@@ -1,5 +1,6 @@
 """The RPC services over real mutual TLS: who is let in, and what callers are told."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -19,20 +20,34 @@ from weir.auth.v1 import (
     key_service_pb2_grpc,
     membership_service_pb2,
     membership_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
 )
 
 from auth_service.bootstrap import (
     ALLOWED_CALLERS,
     UNAUTHENTICATED_METHODS,
     authenticated_by,
+    own_tasks,
     own_verifier,
     register_handlers,
 )
+from auth_service.domain.password_policy import PasswordPolicy
+from auth_service.usecases.bootstrap_administrator import BootstrapAdministrator
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.grpc_errors import rpc_errors
+from service_kit.loop import running
+from service_kit.metrics import new_registry
+from service_kit.scheduler import Scheduler
 from service_kit.testing.rpc import serving_loopback
 
-MODULES = [access_service_pb2, auth_service_pb2, key_service_pb2, membership_service_pb2]
+MODULES = [
+    access_service_pb2,
+    auth_service_pb2,
+    key_service_pb2,
+    membership_service_pb2,
+    schedule_service_pb2,
+]
 METHODS = [
     method
     for module in MODULES
@@ -60,6 +75,7 @@ class Client:
         self.access = access_service_pb2_grpc.AccessServiceStub(channel)
         self.keys = key_service_pb2_grpc.KeyServiceStub(channel)
         self.membership = membership_service_pb2_grpc.MembershipServiceStub(channel)
+        self.schedule = schedule_service_pb2_grpc.ScheduleServiceStub(channel)
 
     async def reason_of_empty(self, method):
         """Call any method with an empty request and return why it was refused, or ""."""
@@ -129,6 +145,35 @@ async def test_each_method_of_people_needs_a_token(served, method):
     }  # fmt: skip
     reason = await served.gateway.reason_of_empty(method)
     assert (reason == "TOKEN_MISSING") == (method.name not in open_methods)
+
+
+async def test_an_administrator_sees_scheduled_tasks(served, world):
+    """With their last runs; nobody else does."""
+    parts = world.parts
+    await BootstrapAdministrator(parts.unit_of_work, parts.clock, parts.hasher, PasswordPolicy())(
+        PASSWORD
+    )
+    login = auth_service_pb2.LoginRequest(identifier="admin", password=PASSWORD)
+    admin = (await served.gateway.auth.Login(login)).tokens.access_token
+    ann = (await served.gateway.register()).tokens.access_token
+    request = schedule_service_pb2.ListScheduledTasksRequest()
+    async with running(
+        Scheduler(own_tasks(world.settings, parts), parts.runs, registry=new_registry("test"))
+    ):
+        async with asyncio.timeout(10):
+            tasks = []
+            while not tasks or not all(task.HasField("last_run") for task in tasks):
+                stub = served.gateway.schedule
+                answer = await stub.ListScheduledTasks(request, metadata=with_token(admin))
+                tasks = answer.tasks
+                await asyncio.sleep(0.02)
+
+    assert [task.task for task in tasks] == ["expire_sessions", "recount_sessions", "archive_logs"]
+    succeeded = schedule_service_pb2.SCHEDULED_RUN_OUTCOME_SUCCEEDED
+    assert {task.last_run.outcome for task in tasks} == {succeeded}
+    with pytest.raises(ServiceError) as caught, rpc_errors():
+        await served.gateway.schedule.ListScheduledTasks(request, metadata=with_token(ann))
+    assert caught.value.code is ErrorCode.PERMISSION_DENIED
 
 
 class TestPerson:

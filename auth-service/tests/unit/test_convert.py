@@ -8,6 +8,7 @@ from weir.auth.v1 import access_service_pb2 as access_pb
 from weir.auth.v1 import auth_service_pb2 as auth_pb
 from weir.auth.v1 import key_service_pb2 as key_pb
 from weir.auth.v1 import membership_service_pb2 as membership_pb
+from weir.auth.v1 import schedule_service_pb2 as schedule_pb
 
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.denial import Denial, DenialKind
@@ -18,6 +19,7 @@ from auth_service.entrypoints import convert
 from auth_service.usecases.open_session import TokenPair
 from auth_service.usecases.ports import SigningKey
 from service_kit.errors import InvalidArgument
+from service_kit.schedule import Run, RunOutcome, TaskStatus
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -133,3 +135,33 @@ def test_what_is_no_time_is_refused(seconds, nanos):
     """Outside the years 1 to 9999, or with impossible nanoseconds."""
     with pytest.raises(InvalidArgument):
         convert.time_from_proto(Timestamp(seconds=seconds, nanos=nanos), "expires_at")
+
+
+@pytest.mark.parametrize("outcome", RunOutcome)
+def test_every_outcome_of_a_run_has_a_proto(outcome):
+    """With the times, the duration and the error."""
+    run = Run("t", NOW, 2, NOW, LATER, 1.25, outcome, "KeyError")
+
+    proto = convert.task_status_to_proto(TaskStatus("t", "every 60 s", LATER, NOW, run))
+
+    name = schedule_pb.ScheduledRunOutcome.Name(proto.last_run.outcome)
+    assert name == f"SCHEDULED_RUN_OUTCOME_{outcome.name}"
+    assert (proto.task, proto.schedule) == ("t", "every 60 s")
+    assert proto.next_due_at.ToDatetime(tzinfo=UTC) == LATER
+    assert proto.running_since.ToDatetime(tzinfo=UTC) == NOW
+    assert proto.last_run.started_at.ToDatetime(tzinfo=UTC) == NOW
+    assert proto.last_run.finished_at.ToDatetime(tzinfo=UTC) == LATER
+    assert proto.last_run.duration.ToTimedelta() == timedelta(seconds=1.25)
+    assert (proto.last_run.error, proto.last_run.attempt) == ("KeyError", 2)
+
+
+def test_what_has_not_happened_is_unset():
+    """No run yet, none under way; a run that nobody measured, without an error."""
+    proto = convert.task_status_to_proto(TaskStatus("t", "x", LATER, None, None))
+    assert not proto.HasField("running_since")
+    assert not proto.HasField("last_run")
+
+    run = Run("t", NOW, 1, NOW, LATER, None, RunOutcome.ABANDONED)
+    proto = convert.task_status_to_proto(TaskStatus("t", "x", LATER, None, run))
+    assert not proto.last_run.HasField("duration")
+    assert proto.last_run.error == ""

@@ -29,6 +29,7 @@ PROTECTED = [
     ("GET", f"/api/v1/jobs/{PROJECT_ID}/events"),
     ("GET", f"/api/v1/jobs/{PROJECT_ID}/receipt"),
     ("POST", "/api/v1/route"),
+    ("GET", "/api/v1/admin/scheduler"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/auto"),
     ("POST", "/v1/chat/completions"),

@@ -1,7 +1,7 @@
 """No value of the protos is lost on its way to HTTP."""
 
 import pytest
-from weir.auth.v1 import access_service_pb2, auth_service_pb2
+from weir.auth.v1 import access_service_pb2, auth_service_pb2, schedule_service_pb2
 from weir.cost.v1 import cost_service_pb2
 from weir.job.v1 import job_service_pb2
 from weir.worker.v1 import inference_service_pb2
@@ -9,6 +9,7 @@ from weir.worker.v1 import inference_service_pb2
 from gateway.adapters.cost_client import BUDGET_STATUSES
 from gateway.domain.project import Budget, BudgetStatus
 from gateway.entrypoints import convert
+from gateway.entrypoints.routes import scheduler
 
 ENUMS = [
     (auth_service_pb2.UserRole, convert.ROLES),
@@ -19,6 +20,7 @@ ENUMS = [
     (inference_service_pb2.FinishReason, convert.FINISH_REASONS),
     (inference_service_pb2.Operation, convert.OPERATIONS),
     (cost_service_pb2.BudgetStatus, BUDGET_STATUSES),
+    (schedule_service_pb2.ScheduledRunOutcome, scheduler.OUTCOMES),
 ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,6 +20,15 @@ log = structlog.get_logger(__name__)
 FIRST_BACKOFF_SECONDS = 0.25
 # A loop is back soon after what it needs is back.
 MAX_BACKOFF_SECONDS = 5.0
+
+
+class Loop(Protocol):
+    """Work without an end, which is cancelled."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self) -> None: ...
 
 
 class PeriodicLoop:
@@ -110,7 +120,7 @@ def _leave_if_cancelled() -> None:
 
 
 @asynccontextmanager
-async def running(*loops: PeriodicLoop) -> AsyncIterator[None]:
+async def running(*loops: Loop) -> AsyncIterator[None]:
     """Run the loops while the block is open, and cancel them when it is left.
 
     A loop that fails cancels the block and comes out as an `ExceptionGroup`.

@@ -98,6 +98,40 @@ def kit_metrics(registry: CollectorRegistry) -> KitMetrics:
     return found
 
 
+class SchedulerMetrics:
+    """Counts and times the runs of periodic work (see `scheduler`)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._runs = Counter(
+            "scheduled_task_runs_total",
+            "Runs that this process ended, by outcome.",
+            ["task", "outcome"],
+            registry=registry,
+        )
+        self._finished_at = Gauge(
+            "scheduled_task_last_run_timestamp_seconds",
+            "When the latest run ended, on whichever replica.",
+            ["task"],
+            registry=registry,
+        )
+        self._seconds = Gauge(
+            "scheduled_task_last_duration_seconds",
+            "How long the latest run took, on whichever replica.",
+            ["task"],
+            registry=registry,
+        )
+
+    def ran(self, task: str, outcome: str, runs: int = 1) -> None:
+        """Count runs that ended here."""
+        self._runs.labels(task, outcome).inc(runs)
+
+    def last_run(self, task: str, finished_at: float, seconds: float | None) -> None:
+        """Show the latest run: when it ended, in epoch seconds, and how long it took, if known."""
+        self._finished_at.labels(task).set(finished_at)
+        if seconds is not None:
+            self._seconds.labels(task).set(seconds)
+
+
 class HttpMetrics:
     """Counts and times HTTP requests by route template."""
 

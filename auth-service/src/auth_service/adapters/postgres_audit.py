@@ -1,8 +1,10 @@
-"""The audit log in Postgres, where this service may insert and read, and nothing else."""
+"""The audit log in Postgres, where this service may insert, read, and archive what is old."""
 
 from __future__ import annotations
 
-from sqlalchemy import insert
+from datetime import datetime
+
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.adapters.tables import audit_entries
@@ -28,3 +30,8 @@ class PostgresAudit:
                 request_id=request_id(),
             )
         )
+
+    async def archive(self, older_than: datetime, limit: int) -> int:
+        # Only this function of the database's may; it checks that nothing gets lost.
+        query = select(func.archive_audit_entries(older_than, limit))
+        return await self._session.scalar(query) or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.adapters.tables import sessions
@@ -47,6 +47,21 @@ class PostgresSessions:
             )
         )
         return await self._session.scalar(query) or 0
+
+    async def delete_expired(self, now: datetime, limit: int) -> int:
+        # A row that is being refreshed is left out: it may be about to live on.
+        expired = (
+            select(sessions.c.session_id)
+            .where(sessions.c.expires_at <= now)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        done = await self._session.execute(
+            delete(sessions)
+            .where(sessions.c.session_id.in_(expired))
+            .returning(sessions.c.session_id)
+        )
+        return len(done.all())
 
 
 def _values(session: Session) -> dict[str, Any]:

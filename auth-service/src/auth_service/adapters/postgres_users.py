@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.adapters import locks
-from auth_service.adapters.tables import users
+from auth_service.adapters.tables import sessions, users
 from auth_service.domain.errors import EmailTaken, UsernameTaken
 from auth_service.domain.identifiers import canonical
 from auth_service.domain.user import ADMINISTRATORS, User, UserRole
@@ -65,6 +66,29 @@ class PostgresUsers:
         return bool(
             await self._session.scalar(select(exists().where(users.c.role.in_(ADMINISTRATORS))))
         )
+
+    async def recount_sessions(self, now: datetime, *, after: str | None, limit: int) -> str | None:
+        chosen = select(users.c.user_id).order_by(users.c.user_id).limit(limit)
+        if after is not None:
+            chosen = chosen.where(users.c.user_id > after)
+        user_ids: Sequence[str] = (await self._session.scalars(chosen)).all()
+        if not user_ids:
+            return None
+        active = (
+            select(func.count())
+            .where(
+                sessions.c.user_id == users.c.user_id,
+                sessions.c.revoked_at.is_(None),
+                sessions.c.expires_at > now,
+            )
+            .scalar_subquery()
+        )
+        await self._session.execute(
+            update(users)
+            .where(users.c.user_id.in_(user_ids), users.c.active_sessions_count != active)
+            .values(active_sessions_count=active)
+        )
+        return user_ids[-1]
 
     async def _one(self, condition: Any) -> User | None:
         row = (await self._session.execute(select(users).where(condition))).one_or_none()

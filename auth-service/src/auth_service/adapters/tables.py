@@ -16,11 +16,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from service_kit.database import new_metadata
+from service_kit.scheduled_runs import scheduled_runs_table
 
 metadata = new_metadata()
 
@@ -40,6 +42,8 @@ users = Table(
     Column("role", Text, nullable=False, index=True),
     Column("created_at", _Time, nullable=False),
     Column("last_login_at", _Time),
+    # As of the last recount.
+    Column("active_sessions_count", Integer, nullable=False, server_default=text("0")),
 )
 
 sessions = Table(
@@ -53,7 +57,7 @@ sessions = Table(
     Column("previous_token_hash", LargeBinary),
     Column("created_at", _Time, nullable=False),
     Column("rotated_at", _Time, nullable=False),
-    Column("expires_at", _Time, nullable=False),
+    Column("expires_at", _Time, nullable=False, index=True),
     Column("revoked_at", _Time),
 )
 
@@ -120,3 +124,17 @@ audit_entries = Table(
     Column("subject", Text, nullable=False),
     Column("request_id", Text, nullable=False),
 )
+
+audit_archive = Table(
+    "audit_archive",
+    metadata,
+    Column("entry_id", _Id, primary_key=True),
+    Column("occurred_at", _Time, nullable=False, index=True),
+    Column("action", Text, nullable=False),
+    Column("user_id", _Id, index=True),
+    Column("subject", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("archived_at", _Time, nullable=False, server_default=func.now()),
+)
+
+scheduled_runs = scheduled_runs_table(metadata)

@@ -6,6 +6,7 @@ from service_kit.access import ProjectNotFound
 from service_kit.errors import ErrorCode, ServiceError
 
 __all__ = [
+    "AdministratorNeeded",
     "ApiKeyRefused",
     "CredentialsRefused",
     "DefaultProjectKept",
@@ -125,6 +126,16 @@ class PersonNeeded(ServiceError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"An API key can't {what}; log in as a person.")
+
+
+class AdministratorNeeded(ServiceError):
+    """Somebody tried what only administrators of the installation do."""
+
+    code = ErrorCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self) -> None:
+        super().__init__("Only administrators may do this.")
 
 
 class IdempotencyKeyReused(ServiceError):

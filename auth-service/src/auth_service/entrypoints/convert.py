@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from weir.auth.v1 import access_service_pb2 as access_pb
 from weir.auth.v1 import auth_service_pb2 as auth_pb
 from weir.auth.v1 import key_service_pb2 as key_pb
 from weir.auth.v1 import membership_service_pb2 as membership_pb
+from weir.auth.v1 import schedule_service_pb2 as schedule_pb
 
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.denial import Denial, DenialKind
@@ -20,6 +21,7 @@ from auth_service.domain.user import Account, UserRole
 from auth_service.usecases.open_session import TokenPair
 from auth_service.usecases.ports import SigningKey
 from service_kit.errors import InvalidArgument
+from service_kit.schedule import Run, RunOutcome, TaskStatus
 
 _USER_ROLES: Final = {
     UserRole.GUEST: auth_pb.USER_ROLE_GUEST,
@@ -50,6 +52,13 @@ _DENIAL_KINDS: Final = {
     DenialKind.USER: key_pb.DENIAL_KIND_USER,
     DenialKind.KEY: key_pb.DENIAL_KIND_KEY,
     DenialKind.MEMBERSHIP: key_pb.DENIAL_KIND_MEMBERSHIP,
+}
+
+_OUTCOMES: Final = {
+    RunOutcome.SUCCEEDED: schedule_pb.SCHEDULED_RUN_OUTCOME_SUCCEEDED,
+    RunOutcome.FAILED: schedule_pb.SCHEDULED_RUN_OUTCOME_FAILED,
+    RunOutcome.TIMED_OUT: schedule_pb.SCHEDULED_RUN_OUTCOME_TIMED_OUT,
+    RunOutcome.ABANDONED: schedule_pb.SCHEDULED_RUN_OUTCOME_ABANDONED,
 }
 
 
@@ -157,4 +166,31 @@ def denial_to_proto(denial: Denial) -> key_pb.Denial:
         subject=denial.subject,
         denied_at=time_to_proto(denial.denied_at),
         expires_at=time_to_proto(denial.expires_at),
+    )
+
+
+def task_status_to_proto(status: TaskStatus) -> schedule_pb.ScheduledTask:
+    return schedule_pb.ScheduledTask(
+        task=status.task,
+        schedule=status.schedule,
+        next_due_at=time_to_proto(status.next_due_at),
+        running_since=time_to_proto(status.running_since),
+        last_run=None if status.last_run is None else _run_to_proto(status.last_run),
+    )
+
+
+def _run_to_proto(run: Run) -> schedule_pb.ScheduledRun:
+    assert run.outcome is not None, "it is over"
+    duration = None
+    if run.duration_seconds is not None:
+        duration = duration_pb2.Duration()
+        duration.FromNanoseconds(round(run.duration_seconds * 1e9))
+    return schedule_pb.ScheduledRun(
+        due_at=time_to_proto(run.due_at),
+        started_at=time_to_proto(run.started_at),
+        finished_at=time_to_proto(run.finished_at),
+        duration=duration,
+        outcome=_OUTCOMES[run.outcome],
+        error=run.error or "",
+        attempt=run.attempt,
     )

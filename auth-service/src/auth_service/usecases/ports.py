@@ -14,6 +14,7 @@ from auth_service.domain.denial import Denial
 from auth_service.domain.project import Membership, Project
 from auth_service.domain.session import Session
 from auth_service.domain.user import User
+from service_kit.schedule import ScheduledTask, TaskStatus
 
 
 class Users(Protocol):
@@ -34,6 +35,13 @@ class Users(Protocol):
 
     async def record_login(self, user_id: str, at: datetime) -> None: ...
 
+    async def recount_sessions(self, now: datetime, *, after: str | None, limit: int) -> str | None:
+        """Store with the next users, by their ids, how many of their sessions are active.
+
+        Return the id of the last one, to go on after, or `None` where none was left.
+        """
+        ...
+
     async def has_administrator(self) -> bool:
         """Tell whether there is one. Nobody else can ask until this transaction ends."""
         ...
@@ -47,6 +55,10 @@ class Sessions(Protocol):
     async def save(self, session: Session) -> None: ...
 
     async def count_active(self, user_id: str, now: datetime) -> int: ...
+
+    async def delete_expired(self, now: datetime, limit: int) -> int:
+        """Delete sessions past their end, but none that is being refreshed; return how many."""
+        ...
 
 
 class Projects(Protocol):
@@ -114,6 +126,10 @@ class Denials(Protocol):
 class Audit(Protocol):
     async def add(self, entry: AuditEntry) -> None: ...
 
+    async def archive(self, older_than: datetime, limit: int) -> int:
+        """Move the oldest entries from before a moment to the archive, and return how many."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """One database transaction. Leaving it without an error commits."""
@@ -177,6 +193,12 @@ class SigningKey:
     kid: str
     public_bytes: bytes
     created_at: datetime
+
+
+class ScheduledRuns(Protocol):
+    async def statuses(self, tasks: Sequence[ScheduledTask]) -> Sequence[TaskStatus]:
+        """Return what there is to know of these tasks, in their order."""
+        ...
 
 
 class SigningKeys(Protocol):

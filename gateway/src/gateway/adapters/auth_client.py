@@ -16,6 +16,8 @@ from weir.auth.v1 import key_service_pb2 as key_pb
 from weir.auth.v1 import key_service_pb2_grpc as key_grpc
 from weir.auth.v1 import membership_service_pb2 as membership_pb
 from weir.auth.v1 import membership_service_pb2_grpc as membership_grpc
+from weir.auth.v1 import schedule_service_pb2 as schedule_pb
+from weir.auth.v1 import schedule_service_pb2_grpc as schedule_grpc
 
 from gateway.domain.project import Project
 from gateway.usecases.ports import InternalToken, ProjectOfRequest
@@ -39,6 +41,7 @@ class AuthClient:
         self._access = access_grpc.AccessServiceStub(channel)
         self._membership = membership_grpc.MembershipServiceStub(channel)
         self._keys = key_grpc.KeyServiceStub(channel)
+        self._schedule = schedule_grpc.ScheduleServiceStub(channel)
 
     async def register(self, request: auth_pb.RegisterRequest) -> auth_pb.RegisterResponse:
         with rpc_errors():
@@ -127,6 +130,13 @@ class AuthClient:
                 key_pb.ListDenialsRequest(after_sequence=after_sequence)
             )
         return [_denial(denial) for denial in response.denials]
+
+    async def list_scheduled_tasks(self) -> Sequence[schedule_pb.ScheduledTask]:
+        with rpc_errors():
+            response = await self._schedule.ListScheduledTasks(
+                schedule_pb.ListScheduledTasksRequest()
+            )
+        return response.tasks
 
 
 def _project(project: access_pb.Project) -> Project:

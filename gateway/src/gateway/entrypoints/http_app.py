@@ -26,6 +26,7 @@ from gateway.entrypoints.routes import (
     projects,
     receipts,
     routing,
+    scheduler,
     status,
 )
 from gateway.entrypoints.schemas.errors import OpenAIErrorView, ProblemView
@@ -46,6 +47,7 @@ _ROUTERS: Final = (
     completions.router,
     embeddings.router,
     models.router,
+    scheduler.router,
     status.router,
 )
 
