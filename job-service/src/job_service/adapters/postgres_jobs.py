@@ -160,6 +160,9 @@ class PostgresJobs:
             stamps["cancel_requested_at"] = func.now()
         if now.state is was.state:
             return stamps
+        if was.state in FINAL_STATES:
+            # Somebody retried it: what is told of it begins anew.
+            stamps |= dict.fromkeys(("started_at", "completed_at", "cancel_requested_at"))
         if now.state is JobState.RUNNING:
             stamps["started_at"] = func.coalesce(jobs.c.started_at, func.now())
         if now.state in CLAIMABLE_STATES:
@@ -276,7 +279,10 @@ class PostgresJobs:
         unsent = await self._session.scalar(
             select(func.count()).select_from(settlements).where(settlements.c.sent_at.is_(None))
         )
-        return Depths({row.state: row.jobs for row in states}, unsent or 0)
+        dead = await self._session.scalar(
+            select(func.count()).where(jobs.c.state == "dead_letter", jobs.c.purged_at.is_(None))
+        )
+        return Depths({row.state: row.jobs for row in states}, unsent or 0, dead or 0)
 
 
 def _is_still(was: Job) -> ColumnElement[bool]:
