@@ -116,6 +116,8 @@ class TestOrder:
             ("pending", {"attempt": 1}),
             ("running", {"attempt": 2}),
         )
+        story.take_records(records(*BEGINNING, *again[:2]))
+        assert not story.runs
         story.take_records(records(*BEGINNING, *again))
         story.take_entries([Entry(1, "new")])
         assert (

@@ -248,6 +248,24 @@ class TestRetried:
         assert ends[-1].job.state is JobState.FAILED
         assert len(stage.feeds) == 0
 
+    async def test_ended_again_between_two_looks(self, stage):
+        """The first end is told with what came of it, or not as the end."""
+        stage.run()
+        await stage.fail_for_good()
+        first = stage.store.tables.jobs[stage.job.id]
+        reader = Reader()
+        reading = asyncio.ensure_future(reader.read(stage.watch, stage.job.id))
+        await until(lambda: len(stage.feeds) == 1)
+        stage.store.tables.jobs[stage.job.id] = replace(first, admission=2, result_text="late")
+        await stage.look()
+        assert not reading.done()
+        stage.retry()
+        stage.run()
+        await stage.end(text="late")
+        await stage.look()
+        await reading
+        assert reader.types[-4:] == ["failed", "retried", "running", "completed"]
+
     async def test_retried_between_two_looks(self, stage):
         """The change was read before, the job after: what is live is told as no end."""
         stage.run()
