@@ -19,7 +19,12 @@ from weir.auth.v1 import (
     schedule_service_pb2_grpc,
 )
 from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
-from weir.job.v1 import job_service_pb2, job_service_pb2_grpc
+from weir.job.v1 import (
+    dead_letter_service_pb2,
+    dead_letter_service_pb2_grpc,
+    job_service_pb2,
+    job_service_pb2_grpc,
+)
 from weir.router.v1 import router_service_pb2, router_service_pb2_grpc
 from weir.worker.v1 import inference_service_pb2
 
@@ -246,6 +251,18 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
         "CancelJob": lambda request, context: job_service_pb2.CancelJobResponse(
             job=a_job(state=job_service_pb2.JOB_STATE_RUNNING, cancel_requested=True)
         ),
+        "RetryJob": lambda request, context: job_service_pb2.RetryJobResponse(job=a_retried_job()),
+        "ListDeadLetters": dead_letter_service_pb2.ListDeadLettersResponse(
+            jobs=[a_dead_job()], next_page_token="next"
+        ),
+        "GetDeadLetter": lambda request, context: dead_letter_service_pb2.GetDeadLetterResponse(
+            dead_letter=a_dead_letter()
+        ),
+        "RedriveDeadLetter": dead_letter_service_pb2.RedriveDeadLetterResponse(job=a_retried_job()),
+        "RedriveDeadLetters": dead_letter_service_pb2.RedriveDeadLettersResponse(
+            job_ids=[JOB_ID], refusals=[{"job_id": PROJECT_ID, "reason": "MODEL_NOT_FOUND"}]
+        ),
+        "PurgeDeadLetter": dead_letter_service_pb2.PurgeDeadLetterResponse(),
         "ListJobs": job_service_pb2.ListJobsResponse(
             jobs=[a_job(result_text="")], next_page_token="next"
         ),
@@ -395,6 +412,67 @@ def a_job(**changes):
         "result_text": "Hello world",
     }
     return job_service_pb2.Job(**{**values, **changes})
+
+
+def a_retried_job():
+    return a_job(
+        kind=job_service_pb2.JOB_KIND_QUEUED,
+        state=job_service_pb2.JOB_STATE_PENDING,
+        result_text="",
+    )
+
+
+def a_dead_job():
+    return a_job(
+        type="generation_v2",
+        kind=job_service_pb2.JOB_KIND_QUEUED,
+        state=job_service_pb2.JOB_STATE_DEAD_LETTER,
+        failure_reason="LOST_TOO_OFTEN",
+        last_error="The worker went away.",
+        result_text="",
+    )
+
+
+def a_dead_letter():
+    return dead_letter_service_pb2.DeadLetter(
+        job=a_dead_job(),
+        attempts=[
+            dead_letter_service_pb2.DeadLetter.Attempt(
+                attempt=1,
+                admission=1,
+                target="yotta",
+                model="big",
+                client_task_id="c1",
+                started_at=stamp(),
+                dispatched_at=stamp(),
+                finished_at=stamp(),
+                outcome="lost",
+                error="The worker went away.",
+                tokens_input=3,
+                tokens_output=4,
+                usage_source=job_service_pb2.USAGE_SOURCE_COUNTED,
+                provider_cost_nanousd=5,
+            )
+        ],
+        attempts_total=12,
+        events=[
+            job_service_pb2.WatchJobResponse.Lifecycle(
+                seq=9, type="dead_letter", details={"attempt": "1"}, occurred_at=stamp()
+            )
+        ],
+        events_total=9,
+        charges=[
+            dead_letter_service_pb2.DeadLetter.AdmissionCharge(
+                admission=1,
+                state=job_service_pb2.JOB_STATE_DEAD_LETTER,
+                voided=True,
+                provider_cost_nanousd=5,
+                price_version="1",
+                ended_at=stamp(),
+                booked=True,
+            )
+        ],
+    )
 
 
 class Events:
@@ -566,11 +644,21 @@ SERVICES = {
         (key_service_pb2, key_service_pb2_grpc, "KeyService"),
         (schedule_service_pb2, schedule_service_pb2_grpc, "ScheduleService"),
     ],
-    "job-service": [(job_service_pb2, job_service_pb2_grpc, "JobService")],
+    "job-service": [
+        (job_service_pb2, job_service_pb2_grpc, "JobService"),
+        (dead_letter_service_pb2, dead_letter_service_pb2_grpc, "DeadLetterService"),
+    ],
     "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
-WITH_TOKENS = {"AuthService", "AccessService", "ScheduleService", "JobService", "CostService"}
+WITH_TOKENS = {
+    "AuthService",
+    "AccessService",
+    "ScheduleService",
+    "JobService",
+    "DeadLetterService",
+    "CostService",
+}
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",
     "/weir.auth.v1.AuthService/Login",

@@ -3,18 +3,21 @@
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from event_fakes import FakeDeltas, WokenPublisher
 
 from job_service.domain.charge import Price, PriceBook, Usage
+from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord, Evidence
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import (
     Delta,
     Embedding,
+    ExecutionError,
     Finished,
     FinishReason,
+    Progress,
     Started,
 )
 from job_service.domain.job import (
@@ -24,7 +27,9 @@ from job_service.domain.job import (
     JobState,
     RetryPolicy,
 )
+from job_service.domain.job_events import LifecycleRecord
 from job_service.domain.lifecycle import event_of
+from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind, JobSpecification, Message, Operation, Sampling
 from job_service.domain.targets import Model, Target, agree_terms
 from job_service.domain.vectors import packed
@@ -33,12 +38,17 @@ from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Depths, OpenHold, PlacedHold
+from job_service.usecases.purge_dead_letter import PurgeDeadLetter
+from job_service.usecases.readmit_job import ReadmitJob, RetryRoute, RetryWish
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
+from job_service.usecases.redrive_dead_letters import RedriveDeadLetters
 from job_service.usecases.relay_settlements import RelaySettlements
+from job_service.usecases.retry_job import RetryJob
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.store_change import StoreChange
 from job_service.usecases.submit_job import Submission, SubmitJob
@@ -160,6 +170,7 @@ class Tables:
     settlements: dict = field(default_factory=dict)
     receipts: dict = field(default_factory=dict)
     receipt_keys: dict = field(default_factory=dict)
+    audit: list = field(default_factory=list)
 
     def copy(self):
         return Tables(
@@ -171,6 +182,7 @@ class Tables:
             {key: dict(value) for key, value in self.settlements.items()},
             dict(self.receipts),
             dict(self.receipt_keys),
+            list(self.audit),
         )
 
 
@@ -233,6 +245,9 @@ class FakeStore:
         row = self.tables.settlements[hold_id]
         row["sent_at"] = self.clock.now() - timedelta(seconds=seconds)
 
+    async def audited(self):
+        return [entry[:3] for entry in self.tables.audit]
+
     async def keys(self):
         return {key.key: reservation.job_id for key, reservation in self.tables.idempotency.items()}
 
@@ -244,6 +259,8 @@ class FakeWork:
         self.idempotency = FakeIdempotency(tables)
         self.settlements = FakeSettlements(tables, clock)
         self.receipts = FakeReceipts(tables, clock)
+        self.dead_letters = FakeDeadLetters(tables, clock)
+        self.audit = FakeAudit(tables)
 
 
 class FakeJobs:
@@ -292,6 +309,8 @@ class FakeJobs:
         elif now.lease_token != was.lease_token:
             stamps["lease_expires_at"] = self._lease_end
         if now.state is not was.state:
+            if was.state.is_final:
+                stamps |= {"started_at": None, "completed_at": None, "cancel_requested": False}
             if now.state is JobState.RUNNING:
                 stamps["started_at"] = found.started_at or moment
             if now.state in CLAIMABLE_STATES:
@@ -387,7 +406,8 @@ class FakeJobs:
             job.state.value for job in self._tables.jobs.values() if not job.state.is_final
         )
         unsent = sum(not row["sent"] for row in self._tables.settlements.values())
-        return Depths(dict(unfinished), unsent)
+        dead = sum(job.is_dead_letter for job in self._tables.jobs.values())
+        return Depths(dict(unfinished), unsent, dead)
 
 
 def _is_still(found, was):
@@ -412,17 +432,119 @@ class FakeAttempts:
         key = (job.id, job.attempt)
         if key in self._tables.attempts:
             raise AssertionError("an attempt number was used twice")
-        self._tables.attempts[key] = {"attempt": job.attempt, "outcome": None, "dispatched": False}
+        self._tables.attempts[key] = {
+            "attempt": job.attempt,
+            "admission": job.admission,
+            "started_at": self._clock.now(),
+            "outcome": None,
+            "dispatched": False,
+        }
 
     async def note_dispatch(self, job):
         row = self._tables.attempts[job.id, job.attempt]
         row["dispatched"] = job.dispatch is not None
+        if job.dispatch is None:
+            row["released_at"] = self._clock.now()
+        else:
+            row.update(asdict(job.dispatch), dispatched_at=self._clock.now(), released_at=None)
 
     async def close(self, end):
         row = self._tables.attempts[end.job_id, end.attempt]
-        row["outcome"], row["error"] = end.outcome, end.error
-        row["provider_cost_nanousd"] = end.provider_cost_nanousd
-        row["tokens_output"] = end.tokens_output
+        values = asdict(end)
+        del values["job_id"]
+        if end.target is None:
+            del values["target"], values["model"]
+        row.update(values, finished_at=self._clock.now())
+
+
+class FakeDeadLetters:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    def _which(self, which):
+        found = [
+            job
+            for job in self._tables.jobs.values()
+            if job.is_dead_letter
+            and job.project_id == which.project_id
+            and which.type in ("", job.specification.type)
+            and which.failure_reason in ("", job.failure_reason)
+        ]
+        return sorted(found, key=lambda job: (job.completed_at, job.id))
+
+    async def list_page(self, which, limit, after):
+        found = [
+            job
+            for job in reversed(self._which(which))
+            if after is None or (job.completed_at, job.id) < (after.completed_at, after.job_id)
+        ]
+        return [replace(_without_content(job), result_text=None) for job in found[:limit]]
+
+    async def oldest(self, which, limit):
+        return [job.id for job in self._which(which)][:limit]
+
+    async def evidence(self, job_id, limit):
+        rows = sorted(self._tables.attempts.items())
+        attempts = [_record_of(row) for (owner, _), row in rows if owner == job_id]
+        changes = [
+            LifecycleRecord(seq, str(event.type), event.details, self._clock.now())
+            for seq, event in enumerate(self._tables.events[job_id], 1)
+        ]
+        charges = [
+            _charge_of(row)
+            for row in self._tables.settlements.values()
+            if row["settlement"].job_id == job_id
+        ]
+        return Evidence(
+            attempts[-limit:],
+            len(attempts),
+            changes[-limit:],
+            len(changes),
+            sorted(charges, key=lambda charge: charge.admission),
+        )
+
+    async def purge(self, job_id):
+        job = _without_content(self._tables.jobs[job_id])
+        self._tables.jobs[job_id] = replace(
+            job, last_error=None, result_text=None, decision=None, purged_at=self._clock.now()
+        )
+        for (owner, _), row in self._tables.attempts.items():
+            if owner == job_id:
+                row["error"] = None
+
+
+def _record_of(row):
+    times = ("started_at", "dispatched_at", "released_at", "finished_at")
+    texts = ("target", "model", "client_task_id", "outcome", "error", "usage_source")
+    numbers = ("attempt", "admission", "tokens_input", "tokens_output", "provider_cost_nanousd")
+    return AttemptRecord(
+        **{name: row.get(name) for name in times},
+        **{name: str(row.get(name) or "") for name in texts},
+        **{name: row.get(name) or 0 for name in numbers},
+    )
+
+
+def _charge_of(row):
+    settlement = row["settlement"]
+    outcome = settlement.outcome
+    return AdmissionCharge(
+        admission=int(settlement.hold_id.rpartition(":")[2]),
+        job_state=outcome.job_state,
+        charge_nanousd=settlement.amount_nanousd,
+        voided=settlement.kind is SettlementKind.VOID,
+        provider_cost_nanousd=outcome.provider_cost_nanousd,
+        price_version=outcome.price_version,
+        ended_at=settlement.created_at,
+        booked=row["sent"],
+    )
+
+
+class FakeAudit:
+    def __init__(self, tables):
+        self._tables = tables
+
+    async def add(self, action, *, actor, subject, details):
+        self._tables.audit.append((action, actor, subject, details))
 
 
 class FakeIdempotency:
@@ -666,6 +788,12 @@ class FakeMetrics:
     def job_changed(self, kind, state):
         self.counts[f"{kind} {state}"] += 1
 
+    def retried(self, state):
+        self.counts[f"retried {state}"] += 1
+
+    def purged(self):
+        self.counts["purged"] += 1
+
     def executed(self, target):
         self.counts[f"executed {target}"] += 1
 
@@ -762,6 +890,33 @@ class World:
             self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60
         )
         self.cancel = CancelJob(self.store, self.hints, self.metrics, self.store_change)
+        self.readmit = ReadmitJob(
+            self.store, self.prices, self.targets, self.metrics, self.store_change
+        )
+        self.retry_wish = RetryJob(self.readmit, self.admit)
+        self.redrive_many = RedriveDeadLetters(
+            self.store, self.readmit, self.admit, self.background
+        )
+        self.list_dead_letters = ListDeadLetters(self.store)
+        self.get_dead_letter = GetDeadLetter(self.store)
+        self.purge = PurgeDeadLetter(self.store, self.metrics)
+
+    async def retry(self, job_id, project_id="p1", route=RetryRoute.RETRY, key=""):
+        return await self.retry_wish(RetryWish(project_id, job_id, route, "user:u1", key))
+
+    async def redrive(self, job_id, project_id="p1", key=""):
+        return await self.retry(job_id, project_id, RetryRoute.REDRIVE, key)
+
+    async def dead_letter(self, **changes):
+        """Return a job that failed once and may not be tried again."""
+        job = await self.claimed(max_retries=0, **changes)
+        broke = ExecutionError("EXECUTION_FAILED", ErrorCode.INTERNAL, "It broke.")
+        progress = Progress()
+        for event in (DECISION, STARTED):
+            progress.note(event)
+        now = job.errored(broke, progress, self.policy)
+        async with self.store() as work:
+            return await self.store_change(work, job, now, job.noting(progress), progress)
 
     async def dispatch_all(self):
         """Run what is due until nothing is."""

@@ -5,6 +5,8 @@ from datetime import UTC
 from types import SimpleNamespace
 
 from job_fakes import until
+from weir.job.v1 import dead_letter_service_pb2 as dead_pb
+from weir.job.v1 import dead_letter_service_pb2_grpc as dead_grpc
 from weir.job.v1 import job_service_pb2 as pb
 from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
@@ -25,8 +27,9 @@ async def answers(client):
 
 
 class Client:
-    def __init__(self, stub, issuer, user="user-1"):
+    def __init__(self, stub, issuer, user="user-1", dead_letters=None):
         self.stub, self.issuer, self.user = stub, issuer, user
+        self.dead_letters = dead_letters
 
     @property
     def metadata(self):
@@ -67,6 +70,17 @@ class Client:
                 pb.CancelJobRequest(job_id=job_id), metadata=self.metadata
             )
         return response.job
+
+    async def retry(self, job_id, **changes):
+        request = pb.RetryJobRequest(job_id=job_id, **changes)
+        with rpc_errors():
+            return (await self.stub.RetryJob(request, metadata=self.metadata)).job
+
+    async def about_dead_letters(self, method, **values):
+        """Call an RPC of `DeadLetterService`."""
+        request = getattr(dead_pb, f"{method}Request")(**values)
+        with rpc_errors():
+            return await getattr(self.dead_letters, method)(request, metadata=self.metadata)
 
     async def list(self, **changes):
         with rpc_errors():
@@ -134,4 +148,5 @@ async def client_of(address, tls, issuer, user="user-1"):
         address, service="job-service", tls=tls, registry=new_registry("gateway")
     )
     async with channel:
-        yield Client(pb_grpc.JobServiceStub(channel), issuer, user)
+        dead_letters = dead_grpc.DeadLetterServiceStub(channel)
+        yield Client(pb_grpc.JobServiceStub(channel), issuer, user, dead_letters)

@@ -167,7 +167,8 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
     """Answers every prompt with its own words; some prompts are special.
 
     `endless` streams until it is stopped, `long` takes a while, `slowly ...` pauses after each
-    word, `full` finds no capacity, `paid` goes the way of a paid target, `broken` fails midway.
+    word, `full` finds no capacity, `paid` goes the way of a paid target, `broken` fails midway,
+    `broken once` only in its first attempt.
     """
 
     def __init__(self):
@@ -235,7 +236,7 @@ class Router(router_grpc.RouterServiceServicer, execution_grpc.ExecutionServiceS
             yield response(delta={"text": word, "tokens": 1})
             if words[0] == "slowly":
                 await asyncio.sleep(0.02)
-        if prompt == "broken":
+        if prompt == "broken" or (prompt == "broken once" and start.attempt == 1):
             raise refusal("EXECUTION_FAILED", ErrorCode.INTERNAL)
         if prompt == "long":
             await asyncio.sleep(0.8)

@@ -73,6 +73,46 @@ async def test_cancelled_job_stops_its_engine(account, stack, until):
     assert (again.status_code, again.json()["state"]) == (200, "cancelled")
 
 
+async def test_retried_job_pays_for_each_admission(account, stack, until):
+    """C3: stopped, retried and stopped again, it has two holds, two charges and two stories."""
+    accepted = await account.http.post(
+        "/api/v1/jobs",
+        json={
+            "type": "generation_v2",
+            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 400},
+        },
+    )
+    job_id = accepted.json()["job_id"]
+
+    async def stopped_while_it_ran():
+        async def runs():
+            return (await account.http.get(f"/api/v1/jobs/{job_id}")).json()["state"] == "running"
+
+        await until(runs, seconds=20)
+        await account.http.post(f"/api/v1/jobs/{job_id}/cancel")
+        return await account.finished_job(job_id)
+
+    first = await stopped_while_it_ran()
+    again = await account.http.post(f"/api/v1/jobs/{job_id}/retry")
+    assert (again.status_code, again.json()["state"]) == (202, "pending"), again.text
+    assert again.json()["actual_cost"] is None
+    second = await stopped_while_it_ran()
+
+    assert (first["attempt"], second["attempt"]) == (1, 2)
+    charged = first["actual_cost_nanousd"] + second["actual_cost_nanousd"]
+
+    async def booked():
+        cost = (await account.http.get(f"/api/v1/costs/jobs/{job_id}")).json()
+        return cost["settled"] and cost["actual_cost_nanousd"] == charged
+
+    await until(booked, seconds=10)
+    told = await account.http.get(f"/api/v1/jobs/{job_id}/events")
+    assert told.text.count('"type":"retried"') == 1
+    assert told.text.count("event: ended") == 1
+    receipt = (await account.http.get(f"/api/v1/jobs/{job_id}/receipt")).json()
+    assert receipt["statement"]["admission"] == 2
+
+
 async def test_project_has_the_budget_it_was_given(account):
     """`budget_allocated` shows as given, to the last nano-dollar."""
     made = await account.http.post(

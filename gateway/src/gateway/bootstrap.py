@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.adapters.auth_client import AuthClient
 from gateway.adapters.cost_client import CostClient
+from gateway.adapters.dead_letter_client import DeadLetterClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
@@ -91,14 +92,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         auth = AuthClient(
             await channel("auth-service", settings.auth_service_addresses, forward_token=True)
         )
-        jobs = JobClient(
-            await channel(
-                "job-service",
-                settings.job_service_addresses,
-                forward_token=True,
-                small_windows=True,
-            )
+        job_channel = await channel(
+            "job-service", settings.job_service_addresses, forward_token=True, small_windows=True
         )
+        jobs = JobClient(job_channel)
         costs = CostClient(
             await channel("cost-service", settings.cost_service_addresses, forward_token=True)
         )
@@ -130,6 +127,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         edge = Edge(
             auth=auth,
             jobs=jobs,
+            dead_letters=DeadLetterClient(job_channel),
             costs=costs,
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),

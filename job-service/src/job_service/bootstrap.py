@@ -12,6 +12,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
+from weir.job.v1 import dead_letter_service_pb2_grpc as dead_letter_grpc
 from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
 from job_service.adapters.auth_client import AuthClient
@@ -24,6 +25,7 @@ from job_service.adapters.redis_hints import LISTEN_SECONDS, RedisHints
 from job_service.adapters.router_client import KeptTargets, RouterExecutor
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
 from job_service.domain.job import RetryPolicy
+from job_service.entrypoints.dead_letter_handlers import DeadLetterHandlers, DeadLetterUseCases
 from job_service.entrypoints.job_handlers import JobHandlers, JobUseCases
 from job_service.settings import Settings
 from job_service.usecases.admit_job import AdmitJob
@@ -31,6 +33,7 @@ from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob, ListJobs
 from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
 from job_service.usecases.job_feeds import JobFeeds
@@ -38,9 +41,13 @@ from job_service.usecases.keep_signing_key import KeepSigningKey
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.measure_depths import MeasureDepths
 from job_service.usecases.publish_deltas import DeltaPublisher
+from job_service.usecases.purge_dead_letter import PurgeDeadLetter
+from job_service.usecases.readmit_job import ReadmitJob
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
+from job_service.usecases.redrive_dead_letters import RedriveDeadLetters
 from job_service.usecases.relay_settlements import RelaySettlements
+from job_service.usecases.retry_job import RetryJob
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.store_change import StoreChange
 from job_service.usecases.submit_job import SubmitJob
@@ -59,6 +66,7 @@ from service_kit.tokens import Denial, TokenVerifier
 
 NAME: Final = "job-service"
 RPC_SERVICE: Final = "weir.job.v1.JobService"
+DEAD_LETTER_SERVICE: Final = "weir.job.v1.DeadLetterService"
 AUDIENCES: Final = ("weir", "weir-internal")
 DENIALS_SECONDS: Final = 2.0
 DEPTHS_SECONDS: Final = 5.0
@@ -121,6 +129,7 @@ class _Parts:
 
     verifier: TokenVerifier
     handlers: JobHandlers
+    dead_letters: DeadLetterHandlers
     prices: KeptPrices
     targets: KeptTargets
     hints: RedisHints
@@ -208,6 +217,8 @@ def _assemble(
         renew_seconds=settings.lease_renew_seconds,
         deltas=publisher,
     )
+    readmit = ReadmitJob(work, prices, targets, job_metrics, store_change)
+    retry = RetryJob(readmit, admit)
     verifier, access = _identity(settings, AuthClient(connections.auth))
     use_cases = JobUseCases(
         create=CreateJob(submit, admit),
@@ -215,6 +226,7 @@ def _assemble(
         get=GetJob(work),
         list=ListJobs(work),
         cancel=CancelJob(work, hints, job_metrics, store_change),
+        retry=retry,
         receipt=GetReceipt(work),
         receipt_keys=ListReceiptKeys(work),
         watch=WatchJob(work, lifecycle, feeds, job_metrics),
@@ -222,6 +234,16 @@ def _assemble(
     return _Parts(
         verifier=verifier,
         handlers=JobHandlers(use_cases, access, settings.max_retries),
+        dead_letters=DeadLetterHandlers(
+            DeadLetterUseCases(
+                list=ListDeadLetters(work),
+                get=GetDeadLetter(work),
+                redrive=retry,
+                redrive_many=RedriveDeadLetters(work, readmit, admit, background),
+                purge=PurgeDeadLetter(work, job_metrics),
+            ),
+            access,
+        ),
         prices=prices,
         targets=targets,
         hints=hints,
@@ -301,12 +323,17 @@ def _loops(settings: Settings, parts: _Parts, registry: CollectorRegistry) -> li
 def _serving(
     settings: Settings, parts: _Parts, registry: CollectorRegistry
 ) -> AbstractAsyncContextManager[int]:
+    def register(server: grpc.aio.Server) -> None:
+        pb_grpc.add_JobServiceServicer_to_server(parts.handlers, server)
+        dead_letter_grpc.add_DeadLetterServiceServicer_to_server(parts.dead_letters, server)
+
+    services = (RPC_SERVICE, DEAD_LETTER_SERVICE)
     return grpc_server.serving(
         settings.grpc_address,
         service=NAME,
-        register=lambda server: pb_grpc.add_JobServiceServicer_to_server(parts.handlers, server),
-        allowed_callers={RPC_SERVICE: ["gateway"]},
-        authenticate={RPC_SERVICE: parts.verifier},
+        register=register,
+        allowed_callers={name: ["gateway"] for name in services},
+        authenticate=dict.fromkeys(services, parts.verifier),
         unauthenticated_methods=[f"/{RPC_SERVICE}/ListReceiptKeys"],
         tls=settings.tls,
         drain_seconds=settings.drain_seconds,

@@ -89,6 +89,10 @@ class PostgresStore(PostgresUnitOfWork):
             timedelta(seconds=seconds),
         )
 
+    async def audited(self):
+        rows = await self._connection.fetch("SELECT * FROM audit_entries ORDER BY entry_id")
+        return [(row["action"], row["actor"], row["subject"]) for row in rows]
+
     async def keys(self):
         rows = await self._connection.fetch("SELECT key, job_id FROM idempotency")
         return {row["key"]: row["job_id"] for row in rows}
@@ -105,7 +109,11 @@ def job_database(migrated_database):
 async def postgres_store(job_database):
     url, superuser_url = job_database
     connection = await asyncpg.connect(superuser_url)
-    await connection.execute(f"TRUNCATE {', '.join(metadata.tables)}")
+    # Only the superuser can empty the append-only ones.
+    await connection.execute(
+        f"SET session_replication_role = replica; TRUNCATE {', '.join(metadata.tables)};"
+        "SET session_replication_role = DEFAULT"
+    )
     engine = open_engine(url, application_name="test", pool_size=20, pool_timeout=10.0)
     yield PostgresStore(engine, connection)
     await engine.dispose()

@@ -213,7 +213,7 @@ class TestReap:
         assert await fresh() == 0
 
     async def test_poison_ends_as_a_dead_letter(self, world):
-        """X-R21: exactly `max_lost` executions."""
+        """X-R21: exactly `max_lost` executions, with the evidence of each."""
         job = await self.running(world, JobKind.QUEUED)
         for _ in range(world.policy.max_lost - 1):
             await world.reap()
@@ -224,8 +224,14 @@ class TestReap:
         await world.reap()
         stored = await world.store.stored(job.id)
         assert (stored.state, stored.attempt) == (JobState.DEAD_LETTER, world.policy.max_lost)
-        outcomes = [each["outcome"] for each in await world.store.attempts_of(job.id)]
-        assert outcomes == ["lost"] * world.policy.max_lost
+        found = (await world.get_dead_letter("p1", job.id)).evidence
+        assert [(each.attempt, each.outcome) for each in found.attempts] == [
+            (number, "lost") for number in range(1, world.policy.max_lost + 1)
+        ]
+        assert all(each.error and each.finished_at for each in found.attempts)
+        assert [change.type for change in found.changes].count("running") == world.policy.max_lost
+        async with world.store() as work:
+            assert await work.jobs.claim(10) == []
 
 
 class TestCancelRace:

@@ -6,6 +6,7 @@ import json
 import pytest
 from job_fakes import until
 from service_client import Client, client_of, specification
+from weir.job.v1 import dead_letter_service_pb2 as dead_pb
 from weir.job.v1 import job_service_pb2 as pb
 
 from job_service.bootstrap import job_service
@@ -325,6 +326,89 @@ class TestCancel:
             assert caught.value.reason == "JOB_NOT_FOUND"
             assert not (await client.get(created.job_id)).cancel_requested
             await client.cancel(created.job_id)
+
+
+class TestDeadLetters:
+    async def test_from_death_to_another_life(self, service, others):
+        """C4: listed, shown with what was tried, redriven, held anew, answered and charged."""
+        async with service() as client:
+            created = await client.create("broken once", max_retries=0)
+            job_id = created.job_id
+            await client.reaches(job_id, pb.JOB_STATE_DEAD_LETTER)
+
+            listed = await client.about_dead_letters(
+                "ListDeadLetters", type="generation_v2", failure_reason="EXECUTION_FAILED"
+            )
+            assert [job.job_id for job in listed.jobs] == [job_id]
+            shown = (await client.about_dead_letters("GetDeadLetter", job_id=job_id)).dead_letter
+            assert [(each.outcome, each.error) for each in shown.attempts] == [
+                ("dead_letter", shown.job.last_error)
+            ]
+            assert [charge.voided for charge in shown.charges] == [True]
+            assert shown.events[-1].type == "dead_letter"
+
+            redriven = await client.about_dead_letters("RedriveDeadLetter", job_id=job_id)
+            assert redriven.job.state == pb.JOB_STATE_PENDING
+            job = await client.reaches(job_id, pb.JOB_STATE_COMPLETED)
+            assert (job.attempt, job.failure_reason) == (2, "")
+            await until(lambda: f"{job_id}:2" in others.cost.settled)
+            assert others.cost.settled[f"{job_id}:1"] == ("void", 0)
+            assert others.cost.settled[f"{job_id}:2"] == ("post", job.actual_cost_nanousd)
+            seen = [told.event async for told in client.watch("", job_id, "")]
+            assert [getattr(each, "type", "") for each in seen].count("retried") == 1
+
+    async def test_many_are_redriven_and_one_purged(self, service, others, postgres_store):
+        async with service() as client:
+            created = [await client.create("broken", max_retries=0) for _ in range(3)]
+            for job in created:
+                await client.reaches(job.job_id, pb.JOB_STATE_DEAD_LETTER)
+            await client.about_dead_letters("PurgeDeadLetter", job_id=created[0].job_id)
+
+            many = await client.about_dead_letters("RedriveDeadLetters", limit=1000)
+
+            assert set(many.job_ids) == {job.job_id for job in created[1:]}
+            for job in created[1:]:
+                await until(lambda job=job: f"{job.job_id}:2" in others.cost.settled)
+            with pytest.raises(ServiceError) as caught:
+                await client.retry(created[0].job_id)
+            assert caught.value.reason == "JOB_NOT_RETRYABLE"
+            assert [entry[0] for entry in await postgres_store.audited()] == [
+                "dead_letter.purged",
+                "dead_letter.redriven",
+                "dead_letter.redriven",
+            ]
+
+    async def test_cancelled_job_is_retried(self, service, others):
+        async with service() as client:
+            others.cost.budget = 0
+            created = await client.create("one two")
+            await client.cancel(created.job_id)
+            others.cost.budget = 10**18
+            assert (await client.retry(created.job_id)).state == pb.JOB_STATE_PENDING
+            await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
+
+    async def test_doors(self, service, issuer):
+        """What can't be meant is refused; who may only read decides nothing."""
+        async with service() as client:
+            for method, values in (
+                ("RedriveDeadLetters", {"limit": 1001}),
+                ("RedriveDeadLetters", {"limit": -1}),
+                ("RedriveDeadLetter", {"request_id": "k" * 256}),
+                ("ListDeadLetters", {"type": "x" * 65}),
+                ("ListDeadLetters", {"failure_reason": "a\0b"}),
+                ("ListDeadLetters", {"page_token": "nonsense"}),
+            ):
+                with pytest.raises(ServiceError) as caught:
+                    await client.about_dead_letters(method, **values)
+                assert caught.value.code is ErrorCode.INVALID_ARGUMENT
+            token = issuer.key_token(project_id="project-1", scope="read")
+            for method in ("RedriveDeadLetter", "RedriveDeadLetters", "PurgeDeadLetter"):
+                request = getattr(dead_pb, f"{method}Request")()
+                with pytest.raises(ServiceError) as caught, rpc_errors():
+                    await getattr(client.dead_letters, method)(
+                        request, metadata=(("authorization", f"Bearer {token}"),)
+                    )
+                assert caught.value.reason == "PERMISSION_DENIED"
 
 
 class TestShutdown:

@@ -12,6 +12,7 @@ from weir.worker.v1 import inference_service_pb2 as worker_pb
 from job_service.adapters import router_convert
 from job_service.adapters.cost_client import SCOPE_KINDS
 from job_service.domain.charge import UsageSource
+from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord, Evidence
 from job_service.domain.execution import (
     Delta,
     Dispatching,
@@ -22,8 +23,10 @@ from job_service.domain.execution import (
     Started,
 )
 from job_service.domain.job import JobState
+from job_service.domain.job_events import LifecycleRecord
 from job_service.domain.specification import AUTO, JobKind, Residency, Sampling
-from job_service.entrypoints import convert
+from job_service.entrypoints import convert, convert_dead_letters
+from job_service.usecases.get_dead_letter import DeadLetter
 from job_service.usecases.run_job import Admitted, Ended
 from service_kit.errors import InvalidArgument
 
@@ -191,3 +194,49 @@ def test_made_up_page_position_is_refused(position):
     """Page tokens are not signed: whatever is in one, it ends before the database."""
     with pytest.raises(InvalidArgument):
         convert.position_from(position)
+
+
+@pytest.mark.parametrize("state", ["", *JobState])
+@pytest.mark.parametrize("source", ["", *UsageSource])
+def test_evidence_arrives_whole(state, source):
+    """Every field of a dead letter's evidence, and every word it may hold."""
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    times = dict.fromkeys(("started_at", "dispatched_at", "released_at", "finished_at"), moment)
+    attempt = AttemptRecord(
+        *(2, 1, "local", "smol", "c1"),
+        **times,
+        outcome="lost",
+        error="Gone.",
+        tokens_input=3,
+        tokens_output=4,
+        usage_source=source,
+        provider_cost_nanousd=5,
+    )
+    charge = AdmissionCharge(1, state, 7, False, 5, "1", moment, True)
+    change = LifecycleRecord(9, "dead_letter", {"attempt": 2}, moment)
+    found = DeadLetter(a_job(), Evidence([attempt], 12, [change], 9, [charge]))
+
+    message = convert_dead_letters.dead_letter_to_proto(found)
+
+    (told,) = message.attempts
+    assert {field.name for field, _ in told.ListFields()} >= {
+        *times,
+        "attempt",
+        "admission",
+        "target",
+        "model",
+        "client_task_id",
+        "outcome",
+        "error",
+        "tokens_input",
+        "tokens_output",
+        "provider_cost_nanousd",
+    }
+    assert (told.usage_source == pb.USAGE_SOURCE_UNSPECIFIED) == (source == "")
+    (settled,) = message.charges
+    assert (settled.state == pb.JOB_STATE_UNSPECIFIED) == (state == "")
+    assert (settled.admission, settled.charge_nanousd, settled.voided) == (1, 7, False)
+    assert (settled.provider_cost_nanousd, settled.price_version, settled.booked) == (5, "1", True)
+    assert settled.ended_at.ToDatetime(UTC) == moment
+    assert (message.attempts_total, message.events_total) == (12, 9)
+    assert (message.events[0].seq, message.events[0].details) == (9, {"attempt": "2"})

@@ -1,6 +1,7 @@
 """The state machine of a job: what may follow what, and what comes out."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import settings
@@ -14,7 +15,7 @@ from hypothesis.stateful import (
 )
 from job_fakes import ANSWER, TERMS, a_job
 
-from job_service.domain.errors import JobAlreadyFinished
+from job_service.domain.errors import JobAlreadyFinished, JobNotFinished, JobNotRetryable
 from job_service.domain.execution import (
     Delta,
     Dispatching,
@@ -37,6 +38,7 @@ from job_service.domain.settlement import SettlementKind, orphan_settlement, set
 from job_service.domain.specification import JobKind
 from service_kit.errors import ErrorCode
 
+MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 POLICY = RetryPolicy(backoff_seconds=60, max_lost=3, wait_seconds=0.5)
 FAILED = ExecutionError("EXECUTION_FAILED", ErrorCode.INTERNAL, "It broke.")
 NO_CAPACITY = ExecutionError("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED, "Full.")
@@ -251,6 +253,14 @@ class TestCancel:
             assert cancelled.state is JobState.CANCELLED
             assert settlement_of(cancelled).kind is SettlementKind.VOID
 
+    @pytest.mark.parametrize("state", [JobState.RETRYING, JobState.BLOCKED, JobState.RUNNING])
+    def test_cancelled_work_did_not_fail(self, state):
+        """What had gone wrong before is not why it ended."""
+        job = a_job(state=state, failure_reason="EXECUTION_FAILED", last_error="It broke.")
+        asked = job.cancellation_requested()
+        ended = asked.stopped(Progress()) if state is JobState.RUNNING else asked
+        assert (ended.state, ended.failure_reason) == (JobState.CANCELLED, None)
+
     def test_stopped_work_pays_what_was_made(self):
         job = running().stopped(progress_of(*HALFWAY))
         assert (job.state, job.result_text) == (JobState.CANCELLED, "Hel")
@@ -274,6 +284,70 @@ class TestCompletion:
     def test_paid_target_is_noted_as_our_cost(self):
         job = running(dispatch=Dispatch("local", "task")).completed(progress_of(*ANSWER))
         assert settlement_of(job).outcome.provider_cost_nanousd == 33 * 1_000_000
+
+
+RETRYABLE = (JobState.FAILED, JobState.DEAD_LETTER, JobState.CANCELLED)
+
+
+def ended(state, **changes):
+    """Return a job that ended so, with everything set that an admission may leave behind."""
+    full = replace(
+        running(dispatch=Dispatch("local", "task")).completed(progress_of(*ANSWER)),
+        state=state,
+        attempt=4,
+        retry_count=3,
+        lost_count=2,
+        waits=6,
+        cancel_requested=True,
+        failure_reason="EXECUTION_FAILED",
+        last_error="It broke.",
+        priority=7,
+        origin_request_id="r1",
+        created_at=MOMENT,
+        started_at=MOMENT,
+        completed_at=MOMENT,
+        next_retry_at=MOMENT,
+        lease_expires_at=MOMENT,
+    )
+    return replace(full, **changes)
+
+
+class TestRetry:
+    @pytest.mark.parametrize("state", RETRYABLE)
+    def test_a_new_admission_is_a_new_job_but_for_its_attempts(self, state):
+        """C3: nothing of what it came to is left, so nothing of it can be told or charged again."""
+        was = ended(state)
+        job = was.retried("t9")
+        asked_for = a_job(id=was.id, priority=7, origin_request_id="r1", terms=None)
+        assert job == replace(
+            asked_for, admission=2, attempt=4, lease_token="t9", created_at=MOMENT
+        )
+        assert job.hold_id == f"{was.id}:2"
+        assert job.with_terms(TERMS).admitted("2026-02", "t").state is JobState.PENDING
+
+    @pytest.mark.parametrize("state", [state for state in JobState if not state.is_final])
+    def test_live_work_is_not_retried(self, state):
+        with pytest.raises(JobNotFinished):
+            a_job(state=state).retried("t9")
+
+    @pytest.mark.parametrize(
+        "job",
+        [
+            ended(JobState.COMPLETED),
+            ended(JobState.DEAD_LETTER, purged_at=MOMENT),
+            ended(JobState.FAILED, kind=JobKind.INTERACTIVE),
+        ],
+        ids=["completed", "purged", "interactive"],
+    )
+    def test_what_never_runs_again_says_why(self, job):
+        with pytest.raises(JobNotRetryable):
+            job.retried("t9")
+
+    def test_unclear_work_is_the_persons_decision(self):
+        """AMBIGUOUS: it may have been paid for; who retries it knows that."""
+        was = running(dispatch=Dispatch("yotta", "task")).abandoned(Progress())
+        assert was.failure_reason == AMBIGUOUS
+        assert was.retried("t9").dispatch is None
 
 
 class TestOrphans:
@@ -384,6 +458,13 @@ class JobLife(RuleBasedStateMachine):
     @rule()
     def cancel(self):
         self.become(self.job.cancellation_requested())
+
+    @precondition(lambda self: self.job.state in RETRYABLE and self.job.is_queued)
+    @rule()
+    def retry(self):
+        was = self.job
+        self.job, self.settled = was.retried("t3").with_terms(TERMS), None
+        assert (self.job.admission, self.job.attempt) == (was.admission + 1, was.attempt)
 
     @precondition(lambda self: self.job.state.is_final)
     @rule()

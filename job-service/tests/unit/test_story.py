@@ -107,6 +107,37 @@ class TestOrder:
             ("delta 2-1 new", "5.2-1"),
         ]
 
+    def test_end_before_a_retry_is_none(self):
+        """Who comes late, or was in the middle, is told the whole story and one end."""
+        story = a_story(("failed", {"attempt": 1, "deltas": 2}), texts=("Hel",))
+        again = (
+            ("failed", {"attempt": 1, "deltas": 2}),
+            ("retried", {"attempt": 1, "admission": 2}),
+            ("pending", {"attempt": 1}),
+            ("running", {"attempt": 2}),
+        )
+        story.take_records(records(*BEGINNING, *again[:2]))
+        assert not story.runs
+        story.take_records(records(*BEGINNING, *again))
+        story.take_entries([Entry(1, "new")])
+        assert (
+            read(story, "3.1-0")
+            == read(story, "3.1-1")
+            == [
+                ("failed", "4"),
+                ("retried", "5"),
+                ("pending", "6"),
+                ("running", "7.2-0"),
+                ("delta 2-1 new", "7.2-1"),
+            ]
+        )
+        assert read(story, "4.0-0")[0] == ("retried", "5")
+        story.take_records(
+            records(*BEGINNING, *again, ("completed", {"attempt": 2, "deltas": 1, "admission": 2}))
+        )
+        story.end(Ended("new"))
+        assert read(story, "7.2-1") == [("completed", "8"), ("ended", "8.0-0")]
+
     def test_other_changes_leave_the_attempt_alone(self):
         story = a_story(("cancel_requested", {"attempt": 1}), texts=("a", "b"))
         assert read(story, "3.1-1") == [("cancel_requested", "4.1-1"), ("delta 1-2 b", "4.1-2")]

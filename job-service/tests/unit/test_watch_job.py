@@ -63,7 +63,16 @@ class Stage:
         text = "".join(self.said) if text is None else text
         ended = replace(self.job, state=state, result_text=text or None)
         self.store.tables.jobs[self.job.id] = ended
-        self.tell(state.value, attempt=self.attempt, deltas=count)
+        self.tell(state.value, attempt=self.attempt, deltas=count, admission=self.job.admission)
+
+    async def fail_for_good(self):
+        await self.end(JobState.FAILED)
+
+    def retry(self):
+        """Let a person open the next admission."""
+        self.job = replace(self.job, admission=self.job.admission + 1)
+        self.store.tables.jobs[self.job.id] = self.job
+        self.tell("retried", attempt=self.attempt, admission=self.job.admission)
 
     async def look(self):
         """Look at everything, as each second."""
@@ -200,6 +209,97 @@ class TestReading:
         reader = Reader()
         await stage.read(reader, most=1)
         assert (reader.types[-1], reader.cursor) == ("cancelled", "3.0-0")
+
+
+class TestRetried:
+    async def test_reader_of_the_end_resumes(self, stage):
+        """X-H15: what was the end is none any more, and nothing is told twice."""
+        stage.run()
+        await stage.say("wrong")
+        await stage.fail_for_good()
+        reader = Reader()
+        await stage.read(reader)
+        assert (reader.job.state, reader.cursor) == (JobState.FAILED, "4.0-0")
+
+        reader.job = None
+        stage.retry()
+        stage.run()
+        await stage.say("right")
+        await stage.end()
+        await stage.read(reader)
+        assert reader.types[3:] == ["failed", "retried", "running", "completed"]
+        assert (reader.text, reader.job.admission) == ("right", 2)
+
+    async def test_reader_who_is_still_at_the_old_end_is_in_nobodys_way(self, stage):
+        """It reads its end; who comes now gets what is new."""
+        stage.run()
+        await stage.fail_for_good()
+        slow = stage.watch("p1", stage.job.id, "")
+        async with stage.looking():
+            await anext(slow)
+            await until(lambda: stage.feeds._feeds[stage.job.id].story.ended is not None)
+            stage.retry()
+            stage.run()
+            await stage.end()
+            reader = Reader()
+            await reader.read(stage.watch, stage.job.id)
+            ends = [told.event async for told in slow]
+        assert reader.types[-3:] == ["retried", "running", "completed"]
+        assert ends[-1].job.state is JobState.FAILED
+        assert len(stage.feeds) == 0
+
+    async def test_ended_again_between_two_looks(self, stage):
+        """The first end is told with what came of it, or not as the end."""
+        stage.run()
+        await stage.fail_for_good()
+        first = stage.store.tables.jobs[stage.job.id]
+        reader = Reader()
+        reading = asyncio.ensure_future(reader.read(stage.watch, stage.job.id))
+        await until(lambda: len(stage.feeds) == 1)
+        stage.store.tables.jobs[stage.job.id] = replace(first, admission=2, result_text="late")
+        await stage.look()
+        assert not reading.done()
+        stage.retry()
+        stage.run()
+        await stage.end(text="late")
+        await stage.look()
+        await reading
+        assert reader.types[-4:] == ["failed", "retried", "running", "completed"]
+
+    async def test_retried_between_two_looks(self, stage):
+        """The change was read before, the job after: what is live is told as no end."""
+        stage.run()
+        await stage.fail_for_good()
+        reader = Reader()
+        reading = asyncio.ensure_future(reader.read(stage.watch, stage.job.id))
+        await until(lambda: len(stage.feeds) == 1)
+        stage.job = replace(stage.job, admission=2)
+        stage.store.tables.jobs[stage.job.id] = stage.job
+        await stage.look()
+        assert stage.feeds.wake.is_set()
+        assert not reading.done()
+        stage.tell("retried", attempt=1, admission=2)
+        stage.run()
+        await stage.end()
+        await stage.look()
+        await reading
+        assert reader.types[-4:] == ["failed", "retried", "running", "completed"]
+        assert reader.job.admission == 2
+
+    async def test_end_long_ago_is_looked_up(self, stage):
+        """A feed keeps the last changes; an end before them is one of those that are looked up."""
+        stage.run()
+        await stage.fail_for_good()
+        stage.retry()
+        for _ in range(300):
+            stage.run()
+            stage.tell("pending", attempt=stage.attempt)
+        stage.run()
+        await stage.end()
+        reader = Reader()
+        await stage.read(reader)
+        assert reader.types[2:5] == ["running", "failed", "retried"]
+        assert reader.types[-1] == "completed"
 
 
 class TestRefusals:
@@ -395,7 +495,9 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("say"), PIECES),
         st.tuples(st.just("say"), PIECES),
-        st.tuples(st.sampled_from(["wipe", "away", "back", "lose reply", "look", "retry"])),
+        st.tuples(
+            st.sampled_from(["wipe", "away", "back", "lose reply", "look", "retry", "again"])
+        ),
         st.tuples(st.just("turn"), st.integers(1, 6)),
     ),
     max_size=40,
@@ -430,6 +532,10 @@ async def play(steps, cut, window_deltas):
                 await stage.look()
             case "retry":
                 await stage.fail()
+                stage.run()
+            case "again":
+                await stage.fail_for_good()
+                stage.retry()
                 stage.run()
             case "turn":
                 for _ in range(given_[0]):

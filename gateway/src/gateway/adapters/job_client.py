@@ -41,6 +41,10 @@ class JobClient:
             )
         return response.job
 
+    async def retry_job(self, request: pb.RetryJobRequest) -> pb.Job:
+        with rpc_errors():
+            return (await self._jobs.RetryJob(request)).job
+
     async def list_jobs(self, request: pb.ListJobsRequest) -> pb.ListJobsResponse:
         with rpc_errors():
             return await self._jobs.ListJobs(request)

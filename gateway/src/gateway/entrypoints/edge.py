@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.adapters.auth_client import AuthClient
 from gateway.adapters.cost_client import CostClient
+from gateway.adapters.dead_letter_client import DeadLetterClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.router_client import RouterClient
@@ -30,6 +31,7 @@ class Edge:
 
     auth: AuthClient
     jobs: JobClient
+    dead_letters: DeadLetterClient
     costs: CostClient
     router: RouterClient
     authenticate: Authenticate

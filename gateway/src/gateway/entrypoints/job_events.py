@@ -43,16 +43,19 @@ def read_event(event: pb.WatchJobResponse) -> JobEvent | None:
     return None if kind is None else JobEvent(event.cursor, kind, _view(kind, event))
 
 
+def lifecycle_view(change: pb.WatchJobResponse.Lifecycle) -> LifecycleView:
+    return LifecycleView(
+        seq=change.seq,
+        type=change.type,
+        details=dict(change.details),
+        occurred_at=convert.time_of(change.occurred_at),
+    )
+
+
 def _view(kind: EventKind, event: pb.WatchJobResponse) -> View:
     match kind:
         case "lifecycle":
-            change = event.lifecycle
-            return LifecycleView(
-                seq=change.seq,
-                type=change.type,
-                details=dict(change.details),
-                occurred_at=convert.time_of(change.occurred_at),
-            )
+            return lifecycle_view(event.lifecycle)
         case "delta":
             delta = event.delta
             return DeltaView(attempt=delta.attempt, number=delta.number, text=delta.text)

@@ -129,6 +129,7 @@ def job_from(row: RowMapping) -> Job:
         usage_source=UsageSource(row["usage_source"]) if row["usage_source"] else None,
         charge_nanousd=row["charge_nanousd"],
         provider_cost_nanousd=row["provider_cost_nanousd"],
+        purged_at=row["purged_at"],
         **{name: row[name] for name in STAMPS},
     )
 

@@ -25,6 +25,8 @@ _STAMPS: Final = {
     "lease_dropped": "lease_expires_at = NULL",
     "leased": "lease_expires_at = now() + :lease",
     "cancel_requested": "cancel_requested_at = now()",
+    # What is told of it begins anew.
+    "readmitted": "started_at = NULL, completed_at = NULL, cancel_requested_at = NULL",
     "started": "started_at = coalesce(jobs.started_at, now())",
     "available": "available_at = now() + :delay",
     "available_for_retry": "available_at = now() + :delay, next_retry_at = now() + :delay",
@@ -57,6 +59,8 @@ def _stamps(was: Job, now: Job) -> Iterable[str]:
         yield "cancel_requested"
     if now.state is was.state:
         return
+    if was.state in FINAL_STATES:
+        yield "readmitted"
     if now.state is JobState.RUNNING:
         yield "started"
     if now.state is JobState.RETRYING:

@@ -240,4 +240,7 @@ class PostgresJobs:
         unsent = await self._session.scalar(
             select(func.count()).select_from(settlements).where(settlements.c.sent_at.is_(None))
         )
-        return Depths({row.state: row.jobs for row in states}, unsent or 0)
+        dead = await self._session.scalar(
+            select(func.count()).where(jobs.c.state == "dead_letter", jobs.c.purged_at.is_(None))
+        )
+        return Depths({row.state: row.jobs for row in states}, unsent or 0, dead or 0)

@@ -15,6 +15,17 @@ class PrometheusJobMetrics:
         self._jobs = Counter(
             "jobs_total", "Jobs that came to a state.", ["kind", "state"], registry=registry
         )
+        self._retried = Counter(
+            "jobs_retried_total",
+            "Jobs that a person retried or redrove, by how they had ended.",
+            ["state"],
+            registry=registry,
+        )
+        self._purged = Counter(
+            "dead_letters_purged_total",
+            "Dead letters whose content a person removed.",
+            registry=registry,
+        )
         self._executed = Counter(
             "compute_jobs_total",
             "Attempts that ran, by the target that ran them.",
@@ -54,6 +65,11 @@ class PrometheusJobMetrics:
         self._queue = Gauge(
             "job_queue_depth", "Jobs that are not finished.", ["state"], registry=registry
         )
+        self._dead_letters = Gauge(
+            "job_dead_letters",
+            "Dead letters that nobody has redriven or purged.",
+            registry=registry,
+        )
         self._feeds = Gauge("job_feeds", "Jobs whose events are watched here.", registry=registry)
         self._readers = Gauge("job_feed_readers", "Readers of those.", registry=registry)
         self._gaps = Counter(
@@ -65,6 +81,12 @@ class PrometheusJobMetrics:
 
     def job_changed(self, kind: str, state: str) -> None:
         self._jobs.labels(str(kind), str(state)).inc()
+
+    def retried(self, state: str) -> None:
+        self._retried.labels(str(state)).inc()
+
+    def purged(self) -> None:
+        self._purged.inc()
 
     def executed(self, target: str) -> None:
         self._executed.labels(target).inc()
@@ -99,3 +121,4 @@ class PrometheusJobMetrics:
             if state not in FINAL_STATES:
                 self._queue.labels(state.value).set(depths.by_state.get(state.value, 0))
         self._outbox.set(depths.unsent_settlements)
+        self._dead_letters.set(depths.dead_letters)

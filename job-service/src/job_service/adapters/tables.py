@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -86,6 +87,8 @@ jobs = Table(
     Column("result_embeddings", LargeBinary),
     # attempts in a row that nothing could take
     Column("waits", Integer, nullable=False, server_default=ZERO),
+    # when a person removed what it contained
+    Column("purged_at", DateTime(timezone=True)),
     CheckConstraint("kind IN ('queued', 'interactive')", name="kind_known"),
     CheckConstraint(
         "state IN ('admitting', 'blocked', 'pending', 'running', 'retrying',"
@@ -119,6 +122,13 @@ Index(
     postgresql_where=text("state = 'blocked'"),
 )
 Index("ix_jobs_page", jobs.c.project_id, jobs.c.created_at, jobs.c.job_id)
+Index(
+    "ix_jobs_dead_letters",
+    jobs.c.project_id,
+    jobs.c.completed_at,
+    jobs.c.job_id,
+    postgresql_where=text("state = 'dead_letter' AND purged_at IS NULL"),
+)
 
 attempts = Table(
     "attempts",
@@ -180,7 +190,20 @@ Index(
 )
 Index("ix_settlements_job_id", settlements.c.job_id)
 
-# Rows of the next two are added and never changed: triggers refuse it.
+# Rows of the next three are added and never changed: triggers refuse it.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("entry_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=NOW),
+    Column("request_id", Text, nullable=False),
+    # user:<id> or key:<id>
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+)
+
 receipts = Table(
     "receipts",
     metadata,

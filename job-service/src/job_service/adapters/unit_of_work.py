@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from job_service.adapters.postgres_attempts import PostgresAttempts
+from job_service.adapters.postgres_audit import PostgresAudit
+from job_service.adapters.postgres_dead_letters import PostgresDeadLetters
 from job_service.adapters.postgres_idempotency import PostgresIdempotency
 from job_service.adapters.postgres_jobs import PostgresJobs
 from job_service.adapters.postgres_receipts import KnownKeys, PostgresReceipts
@@ -23,6 +25,8 @@ class PostgresWork:
     idempotency: PostgresIdempotency
     settlements: PostgresSettlements
     receipts: PostgresReceipts
+    dead_letters: PostgresDeadLetters
+    audit: PostgresAudit
 
 
 class PostgresUnitOfWork:
@@ -56,6 +60,8 @@ class PostgresUnitOfWork:
                 idempotency=PostgresIdempotency(session),
                 settlements=PostgresSettlements(session),
                 receipts=receipts,
+                dead_letters=PostgresDeadLetters(session),
+                audit=PostgresAudit(session),
             )
         self._known_keys.add(receipts.seen)
         if jobs.changed:

@@ -23,6 +23,31 @@ class JobNotFinished(ServiceError):
         super().__init__(f"Job {job_id} has not finished.", metadata={"job_id": job_id})
 
 
+class JobNotRetryable(ServiceError):
+    """The job is over, and running it again is out of the question.
+
+    Args:
+        job_id: The job.
+        why: Ends the sentence "It can't be retried: ...".
+    """
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "JOB_NOT_RETRYABLE"
+
+    def __init__(self, job_id: str, why: str) -> None:
+        super().__init__(f"Job {job_id} can't be retried: {why}.", metadata={"job_id": job_id})
+
+
+class DeadLetterNotFound(ServiceError):
+    """There is no such job in the project, or it is no dead letter (any more)."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "DEAD_LETTER_NOT_FOUND"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no dead letter of job {job_id}.", metadata={"job_id": job_id})
+
+
 class ReceiptNotFound(ServiceError):
     """The job ended before receipts were issued."""
 

@@ -16,7 +16,7 @@ from job_service.domain.charge import (
     prompt_usage,
 )
 from job_service.domain.decision import RouteDecision
-from job_service.domain.errors import JobAlreadyFinished
+from job_service.domain.errors import JobAlreadyFinished, JobNotFinished, JobNotRetryable
 from job_service.domain.execution import (
     TARGET_UNAVAILABLE,
     Dispatching,
@@ -47,6 +47,8 @@ class JobState(StrEnum):
     FAILED       final: it would fail again, or nobody waits for it any more
     DEAD_LETTER  final: retries used up, or lost too often
     CANCELLED    final: somebody did not want it any more
+
+    A person may retry queued work from the last three: a new admission, `ADMITTING` again.
     """
 
     ADMITTING = "admitting"
@@ -179,6 +181,8 @@ class Job:
     completed_at: datetime | None = None
     next_retry_at: datetime | None = None
     lease_expires_at: datetime | None = None
+    # When somebody removed what it contained.
+    purged_at: datetime | None = None
 
     @property
     def hold_id(self) -> str:
@@ -194,6 +198,11 @@ class Job:
     @property
     def is_queued(self) -> bool:
         return self.kind is JobKind.QUEUED
+
+    @property
+    def is_dead_letter(self) -> bool:
+        """Whether it waits for a person to decide about it."""
+        return self.state is JobState.DEAD_LETTER and self.purged_at is None
 
     @property
     def excess_nanousd(self) -> int:
@@ -402,7 +411,34 @@ class Job:
             state=JobState.CANCELLED,
             cancel_requested=True,
             lease_token=None,
+            failure_reason=None,
             charge_nanousd=None,
+        )
+
+    def retried(self, lease_token: str) -> Job:
+        """Return this job, which is over, at the beginning of a new admission.
+
+        Only the numbers of its attempts go on. Of what it came to nothing stays here: the
+        settlement and the receipt of the earlier admission have that.
+
+        Raises:
+            JobNotFinished: It is not over.
+            JobNotRetryable: It never runs again.
+        """
+        if not self.state.is_final:
+            raise JobNotFinished(self.id)
+        if not self.is_queued:
+            raise JobNotRetryable(self.id, "its caller is gone")
+        if self.state is JobState.COMPLETED:
+            raise JobNotRetryable(self.id, "it is completed")
+        if self.purged_at is not None:
+            raise JobNotRetryable(self.id, "its content was purged")
+        return Job(
+            **{name: getattr(self, name) for name in _ASKED_FOR},
+            admission=self.admission + 1,
+            attempt=self.attempt,
+            lease_token=lease_token,
+            created_at=self.created_at,
         )
 
     def reaped(self, policy: RetryPolicy, lease_token: str) -> Job:
@@ -467,6 +503,7 @@ class Job:
         return replace(
             self,
             state=JobState.CANCELLED,
+            failure_reason=None,
             finish_reason=FinishReason.CANCELLED,
             result_text=text,
         )
@@ -543,3 +580,14 @@ _NOTHING_RAN_YET: Final[dict[str, Any]] = {
     "executed_model": None,
     "found_full": False,
 }
+# What a job is, whatever became of it.
+_ASKED_FOR: Final = (
+    "id",
+    "project_id",
+    "kind",
+    "specification",
+    "scopes",
+    "max_retries",
+    "origin_request_id",
+    "priority",
+)

@@ -39,6 +39,11 @@ class LifecycleRecord:
         return self.type in FINAL_STATES
 
     @property
+    def admission(self) -> int:
+        """The admission that is over with this; final changes name theirs."""
+        return int(self.details.get("admission", 1))
+
+    @property
     def delta_count(self) -> int | None:
         """How many deltas the attempt had that ended; `None` where nobody could tell any more."""
         count = self.details.get("deltas")

@@ -19,6 +19,8 @@ def event_of(was: Job | None, now: Job) -> LifecycleEvent:
     """Return what there is to tell about a change."""
     if was is None:
         return LifecycleEvent("created", {"kind": now.kind, "type": now.specification.type})
+    if now.admission != was.admission:
+        return LifecycleEvent("retried", {"attempt": now.attempt, "admission": now.admission})
     if now.state is not was.state:
         return LifecycleEvent(now.state, _details(now))
     if now.dispatch != was.dispatch:
@@ -37,6 +39,7 @@ def _details(job: Job) -> dict[str, str | int]:
     if job.failure_reason:
         details["reason"] = job.failure_reason
     if job.state.is_final:
+        details["admission"] = job.admission
         details["charge_nanousd"] = job.charge_nanousd or 0
         if job.delta_count is not None:
             details["deltas"] = job.delta_count

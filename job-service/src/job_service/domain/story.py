@@ -22,9 +22,9 @@ class Story:
 
     records: list[LifecycleRecord] = field(default_factory=list)
     answer: Answer = field(default_factory=Answer)
-    # The last change; the answer may still be incomplete.
+    # The last change, where it is a final one; the answer may still be incomplete.
     final: LifecycleRecord | None = None
-    # The job as it ended; from then on nothing is added.
+    # The job as it ended; from then on nothing is added. A retried job is told anew.
     ended: Job | None = None
     most_records: int = WINDOW_RECORDS
 
@@ -52,6 +52,10 @@ class Story:
         return is_new
 
     def _take_record(self, record: LifecycleRecord) -> None:
+        if self.final is not None:
+            # It was not the last after all: somebody retried the job.
+            self.final = None
+            self._follow(0)
         if record.seq != self.last_seq + 1:
             # Too many came at once. Readers look the others up.
             self.records.clear()
@@ -93,7 +97,7 @@ class Story:
     def after(self, at: Cursor) -> Sequence[Told]:
         """Return what comes next; nothing where that is not known yet."""
         coming = self._record(at.seq + 1)
-        if coming is not None and not coming.is_final:
+        if coming is not None and coming is not self.final:
             return (Told(coming, at.after_change(coming)),)
         if at.attempt > 0 and at.attempt == self.answer.attempt:
             answer = self._answer_after(at)

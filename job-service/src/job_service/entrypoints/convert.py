@@ -119,10 +119,10 @@ def job_to_proto(job: Job) -> pb.Job:
         max_retries=job.max_retries,
         failure_reason=job.failure_reason or "",
         last_error=job.last_error or "",
-        created_at=_timestamp(job.created_at),
-        started_at=_timestamp(job.started_at),
-        completed_at=_timestamp(job.completed_at),
-        next_retry_at=_timestamp(job.next_retry_at),
+        created_at=timestamp_of(job.created_at),
+        started_at=timestamp_of(job.started_at),
+        completed_at=timestamp_of(job.completed_at),
+        next_retry_at=timestamp_of(job.next_retry_at),
         model=job.specification.model,
         decision=decision_to_proto(job.decision) if job.decision else None,
         executed_target=job.executed_target or "",
@@ -175,7 +175,7 @@ def run_event_to_proto(event: RunEvent) -> pb.RunJobResponse:
         case Admitted(job):
             return pb.RunJobResponse(
                 admitted=pb.RunJobResponse.Admitted(
-                    job_id=job.id, created_at=_timestamp(job.created_at)
+                    job_id=job.id, created_at=timestamp_of(job.created_at)
                 )
             )
         case RouteDecision():
@@ -209,14 +209,18 @@ def receipt_key_to_proto(key: ReceiptKey) -> pb.ReceiptKey:
         key_id=key.key_id,
         public_key=key.public_key,
         owner=key.owner,
-        created_at=_timestamp(key.created_at),
+        created_at=timestamp_of(key.created_at),
     )
 
 
 def position_of(job: Job) -> list[str | int]:
     """Return where a page of jobs ends."""
-    created_at = job.created_at or datetime.fromtimestamp(0, UTC)
-    return [created_at.isoformat(), job.id]
+    return place_in_list(job.created_at, job.id)
+
+
+def place_in_list(moment: datetime | None, job_id: str) -> list[str | int]:
+    """Return a place in a list of jobs that is ordered by a time of theirs."""
+    return [(moment or datetime.fromtimestamp(0, UTC)).isoformat(), job_id]
 
 
 def position_from(position: list[str | int] | None) -> JobPosition | None:
@@ -225,8 +229,15 @@ def position_from(position: list[str | int] | None) -> JobPosition | None:
     Raises:
         InvalidArgument: Somebody made the page token up.
     """
-    if position is None:
-        return None
+    return None if position is None else JobPosition(*place_from(position))
+
+
+def place_from(position: list[str | int]) -> tuple[datetime, str]:
+    """Return the time and the job of a place in a list.
+
+    Raises:
+        InvalidArgument: Somebody made the page token up.
+    """
     try:
         created_at, job_id = position
         moment = datetime.fromisoformat(str(created_at))
@@ -234,7 +245,7 @@ def position_from(position: list[str | int] | None) -> JobPosition | None:
         raise InvalidArgument("page_token", "This page token is damaged.") from error
     if moment.tzinfo is None or not is_uuid(str(job_id)):
         raise InvalidArgument("page_token", "This page token is damaged.")
-    return JobPosition(moment, str(job_id))
+    return moment, str(job_id)
 
 
 def _usage_source(source: UsageSource | None) -> pb.UsageSource.ValueType:
@@ -245,7 +256,7 @@ def _finish_reason(reason: FinishReason | None) -> worker_pb.FinishReason.ValueT
     return worker_pb.FINISH_REASON_UNSPECIFIED if reason is None else FINISH_REASONS[reason]
 
 
-def _timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+def timestamp_of(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
     if moment is None:
         return None
     timestamp = timestamp_pb2.Timestamp()

@@ -22,7 +22,7 @@ def told_to_proto(told: Told) -> pb.WatchJobResponse:
     cursor, event = str(told.cursor), told.event
     match event:
         case LifecycleRecord():
-            return _Response(cursor=cursor, lifecycle=_lifecycle(event))
+            return _Response(cursor=cursor, lifecycle=lifecycle_to_proto(event))
         case AnswerDelta(attempt, number, text):
             delta = _Response.Delta(attempt=attempt, number=number, text=text)
             return _Response(cursor=cursor, delta=delta)
@@ -36,7 +36,7 @@ def told_to_proto(told: Told) -> pb.WatchJobResponse:
             return _Response(cursor=cursor, ended=_Response.Ended(job=job_to_proto(job)))
 
 
-def _lifecycle(record: LifecycleRecord) -> pb.WatchJobResponse.Lifecycle:
+def lifecycle_to_proto(record: LifecycleRecord) -> pb.WatchJobResponse.Lifecycle:
     occurred_at = Timestamp()
     occurred_at.FromDatetime(record.occurred_at)
     return _Response.Lifecycle(

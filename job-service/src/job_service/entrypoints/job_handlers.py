@@ -18,13 +18,15 @@ from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.get_job import GetJob, ListJobs
 from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
+from job_service.usecases.readmit_job import RetryRoute, RetryWish
+from job_service.usecases.retry_job import RetryJob
 from job_service.usecases.run_job import RunJob
 from job_service.usecases.submit_job import Submission
 from job_service.usecases.watch_job import WatchJob
 from service_kit import paging
 from service_kit.access import AccessChecks, ProjectAccess
 from service_kit.errors import InvalidArgument
-from service_kit.request_context import caller, request_id
+from service_kit.request_context import Caller, caller, request_id
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MAX_RETRIES: Final = 10
@@ -37,6 +39,7 @@ class JobUseCases:
     get: GetJob
     list: ListJobs
     cancel: CancelJob
+    retry: RetryJob
     receipt: GetReceipt
     receipt_keys: ListReceiptKeys
     watch: WatchJob
@@ -104,6 +107,17 @@ class JobHandlers(pb_grpc.JobServiceServicer):
         job = await self._use_cases.cancel(access.project_id, request.job_id)
         return pb.CancelJobResponse(job=convert.job_to_proto(job))
 
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
+        access = await self._access.require(caller(), request.project_id, "jobs:write")
+        wish = RetryWish(
+            access.project_id,
+            request.job_id,
+            RetryRoute.RETRY,
+            actor_of(caller()),
+            request.request_id,
+        )
+        return pb.RetryJobResponse(job=convert.job_to_proto(await self._use_cases.retry(wish)))
+
     async def WatchJob(
         self, request: pb.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.WatchJobResponse]:
@@ -132,6 +146,11 @@ class JobHandlers(pb_grpc.JobServiceServicer):
         if not 0 <= request.max_retries <= MAX_RETRIES:
             raise InvalidArgument("max_retries", f"This must be a number from 0 to {MAX_RETRIES}.")
         return request.max_retries
+
+
+def actor_of(caller: Caller) -> str:
+    """Return the caller as the audit trail names it."""
+    return f"key:{caller.key_id}" if caller.kind == "api_key" else f"user:{caller.user_id}"
 
 
 def _submission(

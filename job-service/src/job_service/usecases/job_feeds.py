@@ -109,7 +109,8 @@ class JobFeeds:
         if self._is_stopping:
             raise Unavailable("job-service")
         feed = self._feeds.get(job_id)
-        if feed is None:
+        # One that ended is for those who read it. The job may have been retried since.
+        if feed is None or feed.story.ended is not None:
             answer = Answer(most_deltas=self._window_deltas)
             feed = self._feeds[job_id] = Feed(job_id, Story(answer=answer))
         feed.readers += 1
@@ -120,7 +121,7 @@ class JobFeeds:
             yield feed
         finally:
             feed.readers -= 1
-            if feed.readers == 0:
+            if feed.readers == 0 and self._feeds.get(job_id) is feed:
                 del self._feeds[job_id]
             self._measure()
 
@@ -236,9 +237,16 @@ class JobFeeds:
             found = await work.jobs.find_several([feed.job_id for feed in feeds])
         jobs = {job.id: job for job in found}
         for feed in feeds:
-            if job := jobs.get(feed.job_id):
+            job, final = jobs.get(feed.job_id), feed.story.final
+            if job is None or final is None:
+                continue
+            if job.state.is_final and job.admission == final.admission:
                 feed.story.end(job)
                 feed.tell()
+            else:
+                # Retried meanwhile: there are newer changes.
+                feed.is_changed = True
+                self.wake.set()
 
     def _measure(self) -> None:
         readers = sum(feed.readers for feed in self._feeds.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from job_service.domain.attempt import AttemptEnd
 from job_service.domain.charge import PriceBook
+from job_service.domain.dead_letter import DeadLetterFilter, Evidence
 from job_service.domain.execution import ExecutionEvent, Progress
 from job_service.domain.job import Job, JobState
 from job_service.domain.receipt import Receipt, ReceiptKey
@@ -26,11 +27,20 @@ class JobPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetterPosition:
+    """A place in a project's list of dead letters, those that died last first."""
+
+    completed_at: datetime
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Depths:
     """How much waits, for metrics."""
 
     by_state: dict[str, int]
     unsent_settlements: int
+    dead_letters: int
 
 
 class JobRepository(Protocol):
@@ -102,7 +112,39 @@ class JobRepository(Protocol):
         ...
 
     async def depths(self) -> Depths:
-        """Count what is unfinished."""
+        """Count what is unfinished, and what waits for a person."""
+        ...
+
+
+class DeadLetterRepository(Protocol):
+    """Jobs that Weir gave up on and nobody has purged."""
+
+    async def list_page(
+        self, which: DeadLetterFilter, limit: int, after: DeadLetterPosition | None
+    ) -> Sequence[Job]:
+        """Return dead letters, those that died last first, without messages and results."""
+        ...
+
+    async def oldest(self, which: DeadLetterFilter, limit: int) -> Sequence[str]:
+        """Return the ids of up to `limit` dead letters, in the order in which they died."""
+        ...
+
+    async def evidence(self, job_id: str, limit: int) -> Evidence:
+        """Return what is known of a job of any project: `limit` attempts and changes at most."""
+        ...
+
+    async def purge(self, job_id: str) -> None:
+        """Remove for good what a locked dead letter contained, and every text about it."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """Who decided what. Entries commit with what they tell of, or not at all."""
+
+    async def add(
+        self, action: str, *, actor: str, subject: str, details: Mapping[str, str | int]
+    ) -> None:
+        """Add an entry, under the id of the current request."""
         ...
 
 
@@ -205,6 +247,12 @@ class UnitOfWork(Protocol):
 
     @property
     def receipts(self) -> ReceiptRepository: ...
+
+    @property
+    def dead_letters(self) -> DeadLetterRepository: ...
+
+    @property
+    def audit(self) -> AuditTrail: ...
 
 
 class UnitOfWorkFactory(Protocol):
@@ -357,6 +405,14 @@ class Hints(Protocol):
 
 class JobMetrics(Protocol):
     def job_changed(self, kind: str, state: str) -> None: ...
+
+    def retried(self, state: str) -> None:
+        """Note that a person retried a job that had ended so."""
+        ...
+
+    def purged(self) -> None:
+        """Note that a person purged a dead letter."""
+        ...
 
     def executed(self, target: str) -> None: ...
 

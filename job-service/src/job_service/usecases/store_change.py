@@ -63,6 +63,8 @@ class StoreChange:
             await work.attempts.close(attempt_end(ran or was, now))
         if now.state.is_final:
             await self._end(work, stored, progress)
+        if now.state is JobState.DEAD_LETTER:
+            _alert(stored)
         if now.frees_its_key:
             await work.idempotency.release(stored.id)
         if stored.cancel_requested and stored.state in CLAIMABLE_STATES:
@@ -97,3 +99,16 @@ class StoreChange:
             log.warning("result.signature_refused", job_id=job.id, problem=result.problem)
             self.metrics.result_refused()
         return result
+
+
+def _alert(job: Job) -> None:
+    """Say that a person has to look at this."""
+    log.warning(
+        "job.dead_lettered",
+        job_id=job.id,
+        project_id=job.project_id,
+        type=job.specification.type,
+        admission=job.admission,
+        attempt=job.attempt,
+        reason=job.failure_reason,
+    )

@@ -66,7 +66,7 @@ class SubmitJob:
             Unavailable: For interactive work: no price or model is known.
         """
         submission.specification.check(submission.kind)
-        _check_key(submission.key)
+        check_key(submission.key)
         known = await self._find(submission)
         if known is not None:
             return Submitted(known, is_new=False)
@@ -161,7 +161,12 @@ def _check_same(submission: Submission, found: Reservation) -> None:
         raise IdempotencyKeyReused()
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
+    """Refuse what can be no idempotency key.
+
+    Raises:
+        InvalidArgument: It is too long, or no text that can be stored.
+    """
     if len(key) > MAX_KEY_CHARACTERS or "\0" in key:
         raise InvalidArgument(
             "request_id", f"A key has at most {MAX_KEY_CHARACTERS} characters and no NUL."

@@ -61,17 +61,18 @@ class WatchJob:
             if feed.is_closed:
                 raise Unavailable("job-service")
             if feed.story.lacks(at):
-                return await self._look_up(feed.job_id, at)
+                return await self._look_up(feed, at)
             coming = feed.story.after(at)
             if coming:
                 return coming
             await news.wait()
 
-    async def _look_up(self, job_id: str, at: Cursor) -> Sequence[Told]:
+    async def _look_up(self, feed: Feed, at: Cursor) -> Sequence[Told]:
         """Return changes that are older than what the feed keeps."""
         told = []
-        for record in await self.lifecycle.page(job_id, at.seq, PAGE):
-            if record.is_final:
+        for record in await self.lifecycle.page(feed.job_id, at.seq, PAGE):
+            # An end that something follows was none: the job was retried.
+            if record.is_final and record.seq >= feed.story.last_seq:
                 break
             at = at.after_change(record)
             told.append(Told(record, at))

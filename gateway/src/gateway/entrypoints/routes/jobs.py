@@ -104,14 +104,44 @@ async def cancel_job(
     One that waits is `cancelled` at once. One that runs is a moment later, when its engine has
     stopped; what it made until then is charged. Asking again changes nothing.
     """
-    if not is_uuid(job_id):
-        raise JobNotFound(job_id[:64])
-    if not project_id and caller.kind != "api_key":
-        # Looked for by reading, which every member may; who may not cancel there learns so.
-        found = await edge.find_in_projects(lambda project: edge.jobs.get_job(project, job_id))
-        project_id = found.project_id
+    project_id = await project_of(edge, caller, project_id, job_id)
     job = await edge.jobs.cancel_job(project_id, job_id)
     return convert.job_view(job, with_result=True)
+
+
+@router.post("/{job_id}/retry", status_code=202)
+async def retry_job(
+    job_id: str,
+    edge: EdgeParts,
+    caller: CurrentCaller,
+    project_id: NamedProject,
+    request_id: IdempotencyKey,
+) -> JobView:
+    """Run a queued job again that failed, was cancelled, or is a dead letter.
+
+    It is held anew, at the prices of now; what it was charged before stays. A job that was
+    retried before and has not ended is returned as it is.
+    """
+    project_id = await project_of(edge, caller, project_id, job_id)
+    job = await edge.jobs.retry_job(
+        pb.RetryJobRequest(project_id=project_id, job_id=job_id, request_id=request_id)
+    )
+    return convert.job_view(job, with_result=True)
+
+
+async def project_of(edge: Edge, caller: Caller, project_id: str, job_id: str) -> str:
+    """Return the project to change a job in: that named, or whichever of a person's has it.
+
+    Raises:
+        JobNotFound: There can be no such job.
+    """
+    if not is_uuid(job_id):
+        raise JobNotFound(job_id[:64])
+    if project_id or caller.kind == "api_key":
+        return project_id
+    # Looked for by reading, which every member may; who may not change it there learns so.
+    found = await edge.find_in_projects(lambda project: edge.jobs.get_job(project, job_id))
+    return found.project_id
 
 
 async def in_project(

@@ -22,6 +22,9 @@ JobStateName = Literal[
 ]
 
 
+JobType = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
 class JobPayload(RequestBody):
     """What to run."""
 
@@ -33,7 +36,7 @@ class JobPayload(RequestBody):
 class CreateJobBody(RequestBody):
     """A job to queue, such as `generation_v2` or `implement_feature`."""
 
-    type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    type: JobType
     payload: JobPayload
     project_id: Identifier | None = None
     model: Model = "auto"

@@ -62,6 +62,11 @@ class JobServiceStub:
                 request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/weir.job.v1.JobService/RetryJob',
+                request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/weir.job.v1.JobService/WatchJob',
                 request_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
@@ -129,6 +134,19 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryJob(self, request, context):
+        """Runs a queued job again that failed, was cancelled, or is a dead letter, in
+        a new admission: a new hold at the prices of now. What earlier admissions
+        were charged stays. A job that was retried before and has not ended is
+        returned unchanged. `JOB_NOT_FINISHED` if it has not ended for the first
+        time; `JOB_NOT_RETRYABLE` if it completed, was interactive, or its content
+        was purged; `MODEL_NOT_FOUND` or `OPERATION_NOT_SERVED` if nothing could
+        run it any more; `JOB_NOT_FOUND` as in `GetJob`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """Streams what happens to a job: first what happened since `after`, then
         what happens, and `Ended` at last. No event is left out or told twice
@@ -182,6 +200,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
                     response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobRequest.FromString,
+                    response_serializer=weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -337,6 +360,33 @@ class JobService:
             '/weir.job.v1.JobService/CancelJob',
             weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
             weir_dot_job_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.job.v1.JobService/RetryJob',
+            weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+            weir_dot_job_dot_v1_dot_job__service__pb2.RetryJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

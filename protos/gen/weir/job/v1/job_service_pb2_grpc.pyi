@@ -58,6 +58,15 @@ class JobServiceStub:
     then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
     otherwise, `JOB_NOT_FOUND` as in `GetJob`.
     """
+    RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]
+    """Runs a queued job again that failed, was cancelled, or is a dead letter, in
+    a new admission: a new hold at the prices of now. What earlier admissions
+    were charged stays. A job that was retried before and has not ended is
+    returned unchanged. `JOB_NOT_FINISHED` if it has not ended for the first
+    time; `JOB_NOT_RETRYABLE` if it completed, was interactive, or its content
+    was purged; `MODEL_NOT_FOUND` or `OPERATION_NOT_SERVED` if nothing could
+    run it any more; `JOB_NOT_FOUND` as in `GetJob`.
+    """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """Streams what happens to a job: first what happened since `after`, then
     what happens, and `Ended` at last. No event is left out or told twice
@@ -102,6 +111,15 @@ class JobServiceAsyncStub(JobServiceStub):
     runs as soon as its engine has stopped, charged for what was made until
     then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
     otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+    """
+    RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]  # type: ignore[assignment]
+    """Runs a queued job again that failed, was cancelled, or is a dead letter, in
+    a new admission: a new hold at the prices of now. What earlier admissions
+    were charged stays. A job that was retried before and has not ended is
+    returned unchanged. `JOB_NOT_FINISHED` if it has not ended for the first
+    time; `JOB_NOT_RETRYABLE` if it completed, was interactive, or its content
+    was purged; `MODEL_NOT_FOUND` or `OPERATION_NOT_SERVED` if nothing could
+    run it any more; `JOB_NOT_FOUND` as in `GetJob`.
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """Streams what happens to a job: first what happened since `after`, then
@@ -174,6 +192,21 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         runs as soon as its engine has stopped, charged for what was made until
         then. Asking again changes nothing. `JOB_ALREADY_FINISHED` if it ended
         otherwise, `JOB_NOT_FOUND` as in `GetJob`.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _job_service_pb2.RetryJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.RetryJobResponse, _abc.Awaitable[_job_service_pb2.RetryJobResponse]]:
+        """Runs a queued job again that failed, was cancelled, or is a dead letter, in
+        a new admission: a new hold at the prices of now. What earlier admissions
+        were charged stays. A job that was retried before and has not ended is
+        returned unchanged. `JOB_NOT_FINISHED` if it has not ended for the first
+        time; `JOB_NOT_RETRYABLE` if it completed, was interactive, or its content
+        was purged; `MODEL_NOT_FOUND` or `OPERATION_NOT_SERVED` if nothing could
+        run it any more; `JOB_NOT_FOUND` as in `GetJob`.
         """
 
     @_abc_1.abstractmethod
