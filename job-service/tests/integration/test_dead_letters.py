@@ -24,7 +24,7 @@ from job_service.usecases.ports import DeadLetterPosition
 from service_kit.errors import ServiceError
 
 RACES = 5 * int(os.environ.get("WEIR_TEST_SCALE", "1"))
-RACERS = 8
+RACERS = 4
 POSTED = (SettlementKind.POST, 33 * 1_000_000, False)
 VOIDED = (SettlementKind.VOID, 0, False)
 ALL = DeadLetterFilter("p1")
