@@ -16,7 +16,15 @@ from weir.auth.v1 import (
     membership_service_pb2,
     membership_service_pb2_grpc,
 )
-from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
+from weir.cost.v1 import (
+    correction_service_pb2,
+    correction_service_pb2_grpc,
+    cost_service_pb2,
+    cost_service_pb2_grpc,
+    price_book_service_pb2,
+    price_book_service_pb2_grpc,
+    price_service_pb2,
+)
 from weir.job.v1 import job_service_pb2, job_service_pb2_grpc
 from weir.router.v1 import router_service_pb2, router_service_pb2_grpc
 from weir.worker.v1 import inference_service_pb2
@@ -234,6 +242,32 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
                 settled_at=stamp(),
             )
         ),
+        "GetPriceVersion": lambda request, context: price_book_service_pb2.GetPriceVersionResponse(
+            price_version=a_price_version(request.price_version or "1")
+        ),
+        "ListPriceVersions": price_book_service_pb2.ListPriceVersionsResponse(
+            price_versions=[a_price_version(prices=[])], next_page_token="next"
+        ),
+        "AddPriceVersion": lambda request, context: price_book_service_pb2.AddPriceVersionResponse(
+            price_version=a_price_version(request.price_version, prices=request.prices)
+        ),
+        "RefundJob": lambda request, context: correction_service_pb2.RefundJobResponse(
+            entry=an_entry(
+                kind=correction_service_pb2.LEDGER_ENTRY_KIND_REFUND,
+                amount_nanousd=request.amount_nanousd,
+                reason=request.reason,
+            )
+        ),
+        "SurchargeJob": lambda request, context: correction_service_pb2.SurchargeJobResponse(
+            entry=an_entry(
+                kind=correction_service_pb2.LEDGER_ENTRY_KIND_SURCHARGE,
+                amount_nanousd=request.amount_nanousd,
+                reason=request.reason,
+            )
+        ),
+        "ListJobEntries": correction_service_pb2.ListJobEntriesResponse(
+            entries=[an_entry()], next_page_token="next"
+        ),
         "CreateJob": lambda request, context: job_service_pb2.CreateJobResponse(
             job=a_job(state=job_service_pb2.JOB_STATE_PENDING, result_text="")
         ),
@@ -325,6 +359,39 @@ def a_budget(project_id=PROJECT_ID, **changes):
         "status": cost_service_pb2.BUDGET_STATUS_WARNING,
     }
     return cost_service_pb2.Budget(**{**values, **changes})
+
+
+def a_price_version(price_version="1", **changes):
+    values = {
+        "price_version": price_version,
+        "valid_from": stamp(),
+        "note": "The documents' rates.",
+        "is_current": True,
+        "prices": [
+            price_service_pb2.Price(
+                target="local",
+                model="*",
+                input_nanousd_per_million=10**12,
+                output_nanousd_per_million=75_000_000,
+            )
+        ],
+    }
+    return price_book_service_pb2.PriceVersion(**{**values, **changes})
+
+
+def an_entry(**changes):
+    values = {
+        "entry_id": 7,
+        "kind": correction_service_pb2.LEDGER_ENTRY_KIND_POST,
+        "hold_id": f"{JOB_ID}:2",
+        "job_id": JOB_ID,
+        "project_id": PROJECT_ID,
+        "amount_nanousd": 7_000_000,
+        "period": "2026-01",
+        "price_version": "1",
+        "created_at": stamp(),
+    }
+    return correction_service_pb2.LedgerEntry(**{**values, **changes})
 
 
 def a_decision(**changes):
@@ -544,10 +611,21 @@ SERVICES = {
         (key_service_pb2, key_service_pb2_grpc, "KeyService"),
     ],
     "job-service": [(job_service_pb2, job_service_pb2_grpc, "JobService")],
-    "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
+    "cost-service": [
+        (cost_service_pb2, cost_service_pb2_grpc, "CostService"),
+        (price_book_service_pb2, price_book_service_pb2_grpc, "PriceBookService"),
+        (correction_service_pb2, correction_service_pb2_grpc, "CorrectionService"),
+    ],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
-WITH_TOKENS = {"AuthService", "AccessService", "JobService", "CostService"}
+WITH_TOKENS = {
+    "AuthService",
+    "AccessService",
+    "JobService",
+    "CostService",
+    "PriceBookService",
+    "CorrectionService",
+}
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",
     "/weir.auth.v1.AuthService/Login",

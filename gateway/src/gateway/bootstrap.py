@@ -13,10 +13,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.correction_client import CorrectionClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
+from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.redis_rates import RedisRates
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
@@ -99,9 +101,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
                 small_windows=True,
             )
         )
-        costs = CostClient(
-            await channel("cost-service", settings.cost_service_addresses, forward_token=True)
+        cost_channel = await channel(
+            "cost-service", settings.cost_service_addresses, forward_token=True
         )
+        costs = CostClient(cost_channel)
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
         dependencies.add("models", lambda: _some_model_is_served(router))
@@ -131,6 +134,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             auth=auth,
             jobs=jobs,
             costs=costs,
+            prices=PriceBookClient(cost_channel),
+            corrections=CorrectionClient(cost_channel),
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
             create_project=CreateProject(auth, costs),
