@@ -153,10 +153,33 @@ async def test_corrections_need_a_key(http, script, person, kind):
         f"/api/v1/costs/jobs/{JOB_ID}/{kind}", headers=person, json={"amount": 1, "reason": "x"}
     )
 
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert answer.json()["metadata"] == {"field": "Idempotency-Key"}
     assert not script.of("RefundJob")
     assert not script.of("SurchargeJob")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"amount": 0, "reason": "x"},
+        {"amount": "-1", "reason": "x"},
+        {"amount": 1, "reason": ""},
+        {"amount": 1},
+        {"amount": 1, "reason": "x", "admission": 0},
+        {"amount": 1, "reason": "x", "currency": "EUR"},
+    ],
+)
+async def test_corrections_of_nothing_are_refused_at_the_edge(http, script, person, body):
+    """X-M4: no amount, or no reason, and nothing is sent on."""
+    answer = await http.post(
+        f"/api/v1/costs/jobs/{JOB_ID}/refunds",
+        headers={**person, "Idempotency-Key": "k1"},
+        json=body,
+    )
+
+    assert answer.status_code == 422
+    assert not script.of("RefundJob")
 
 
 @pytest.mark.parametrize(

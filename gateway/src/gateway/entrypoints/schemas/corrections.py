@@ -13,7 +13,7 @@ from gateway.entrypoints.schemas.base import RequestBody, UsdAmount, View
 class CorrectionBody(RequestBody):
     """A refund or surcharge."""
 
-    amount: UsdAmount
+    amount: Annotated[UsdAmount, Field(gt=0)]
     reason: Annotated[str, Field(min_length=1, max_length=1000)]
     """For the tenant and the audit trail; more than 200 characters are cut off."""
     admission: Annotated[int, Field(ge=1, le=999_999_999)] | None = None
