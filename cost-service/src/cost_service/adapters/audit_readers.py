@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import SecretStr
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from cost_service.domain.books import (
@@ -79,20 +78,22 @@ class PostgresCostBooks:
         self._url = url
 
     async def read(self) -> CostBooks:
-        async with _snapshot(self._url) as connection:
-            return CostBooks(
-                budgets=tuple(
-                    BookedBudget(row.budget_id, row.name, row.reserved_nanousd, row.posted_nanousd)
-                    for row in await _rows(connection, _BUDGETS)
-                ),
-                holds=tuple(_to_hold(row) for row in await _rows(connection, _HOLDS)),
-                entries=tuple(_to_entry(row) for row in await _rows(connection, _ENTRIES)),
-                allowances=tuple(
-                    BookedAllowance(row.user_id, row.allocated_nanousd, int(row.caps_nanousd))
-                    for row in await _rows(connection, _ALLOWANCES)
-                ),
-                prices=tuple(_to_price(row) for row in await _rows(connection, _PRICES)),
-            )
+        budgets, holds, entries, allowances, prices = await _read(
+            self._url, _BUDGETS, _HOLDS, _ENTRIES, _ALLOWANCES, _PRICES
+        )
+        return CostBooks(
+            budgets=tuple(
+                BookedBudget(row.budget_id, row.name, row.reserved_nanousd, row.posted_nanousd)
+                for row in budgets
+            ),
+            holds=tuple(_to_hold(row) for row in holds),
+            entries=tuple(_to_entry(row) for row in entries),
+            allowances=tuple(
+                BookedAllowance(row.user_id, row.allocated_nanousd, int(row.caps_nanousd))
+                for row in allowances
+            ),
+            prices=tuple(_to_price(row) for row in prices),
+        )
 
 
 class PostgresJobBooks:
@@ -102,31 +103,30 @@ class PostgresJobBooks:
         self._url = url
 
     async def read_sent(self) -> Sequence[OutboxRow]:
-        query = _OUTBOX.format(where="WHERE sent_at IS NOT NULL")
-        async with _snapshot(self._url) as connection:
-            return [_to_outbox_row(row) for row in await _rows(connection, query)]
+        (sent,) = await _read(self._url, _OUTBOX.format(where="WHERE sent_at IS NOT NULL"))
+        return [_to_outbox_row(row) for row in sent]
 
     async def read(self) -> JobBooks:
-        async with _snapshot(self._url) as connection:
-            return JobBooks(
-                jobs=tuple(_to_job(row) for row in await _rows(connection, _JOBS)),
-                outbox=tuple(
-                    _to_outbox_row(row) for row in await _rows(connection, _OUTBOX.format(where=""))
-                ),
-                attempts=tuple(
-                    BookedAttempt(row.job_id, row.attempt, row.admission, row.outcome)
-                    for row in await _rows(connection, _ATTEMPTS)
-                ),
-                receipts=tuple(_to_receipt(row) for row in await _rows(connection, _RECEIPTS)),
-                keys=tuple(
-                    BookedKey(row.name, row.job_id) for row in await _rows(connection, _KEYS)
-                ),
-            )
+        jobs, outbox, attempts, receipts, keys = await _read(
+            self._url, _JOBS, _OUTBOX.format(where=""), _ATTEMPTS, _RECEIPTS, _KEYS
+        )
+        return JobBooks(
+            jobs=tuple(_to_job(row) for row in jobs),
+            outbox=tuple(_to_outbox_row(row) for row in outbox),
+            attempts=tuple(
+                BookedAttempt(row.job_id, row.attempt, row.admission, row.outcome)
+                for row in attempts
+            ),
+            receipts=tuple(_to_receipt(row) for row in receipts),
+            keys=tuple(BookedKey(row.name, row.job_id) for row in keys),
+        )
 
 
-@asynccontextmanager
-async def _snapshot(url: SecretStr) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction that sees one moment and can write nothing."""
+async def _read(url: SecretStr, *queries: str) -> list[Sequence[Row[Any]]]:
+    """Return the rows of each query, all as of one moment, in a transaction that writes nothing.
+
+    It is over before anybody works with the rows: a service's role may not leave one idle.
+    """
     engine = create_async_engine(
         async_url(url),
         poolclass=NullPool,
@@ -137,13 +137,9 @@ async def _snapshot(url: SecretStr) -> AsyncIterator[AsyncConnection]:
         with database_errors():
             async with engine.connect() as connection, connection.begin():
                 await connection.execute(text("SET TRANSACTION READ ONLY"))
-                yield connection
+                return [(await connection.execute(text(query))).all() for query in queries]
     finally:
         await engine.dispose()
-
-
-async def _rows(connection: AsyncConnection, query: str) -> Sequence[Row[Any]]:
-    return (await connection.execute(text(query))).all()
 
 
 def _to_hold(row: Row[Any]) -> BookedHold:
