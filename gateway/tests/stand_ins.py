@@ -18,7 +18,15 @@ from weir.auth.v1 import (
     schedule_service_pb2,
     schedule_service_pb2_grpc,
 )
-from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
+from weir.cost.v1 import (
+    correction_service_pb2,
+    correction_service_pb2_grpc,
+    cost_service_pb2,
+    cost_service_pb2_grpc,
+    price_book_service_pb2,
+    price_book_service_pb2_grpc,
+    price_service_pb2,
+)
 from weir.job.v1 import (
     dead_letter_service_pb2,
     dead_letter_service_pb2_grpc,
@@ -244,6 +252,32 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
                 settled_at=stamp(),
             )
         ),
+        "GetPriceVersion": lambda request, context: price_book_service_pb2.GetPriceVersionResponse(
+            price_version=a_price_version(request.price_version or "1")
+        ),
+        "ListPriceVersions": price_book_service_pb2.ListPriceVersionsResponse(
+            price_versions=[a_price_version(prices=[])], next_page_token="next"
+        ),
+        "AddPriceVersion": lambda request, context: price_book_service_pb2.AddPriceVersionResponse(
+            price_version=a_price_version(request.price_version, prices=request.prices)
+        ),
+        "RefundJob": lambda request, context: correction_service_pb2.RefundJobResponse(
+            entry=an_entry(
+                kind=correction_service_pb2.LEDGER_ENTRY_KIND_REFUND,
+                amount_nanousd=request.amount_nanousd,
+                reason=request.reason,
+            )
+        ),
+        "SurchargeJob": lambda request, context: correction_service_pb2.SurchargeJobResponse(
+            entry=an_entry(
+                kind=correction_service_pb2.LEDGER_ENTRY_KIND_SURCHARGE,
+                amount_nanousd=request.amount_nanousd,
+                reason=request.reason,
+            )
+        ),
+        "ListJobEntries": correction_service_pb2.ListJobEntriesResponse(
+            entries=[an_entry()], next_page_token="next"
+        ),
         "CreateJob": lambda request, context: job_service_pb2.CreateJobResponse(
             job=a_job(state=job_service_pb2.JOB_STATE_PENDING, result_text="")
         ),
@@ -364,6 +398,39 @@ def a_budget(project_id=PROJECT_ID, **changes):
         "status": cost_service_pb2.BUDGET_STATUS_WARNING,
     }
     return cost_service_pb2.Budget(**{**values, **changes})
+
+
+def a_price_version(price_version="1", **changes):
+    values = {
+        "price_version": price_version,
+        "valid_from": stamp(),
+        "note": "The documents' rates.",
+        "is_current": True,
+        "prices": [
+            price_service_pb2.Price(
+                target="local",
+                model="*",
+                input_nanousd_per_million=10**12,
+                output_nanousd_per_million=75_000_000,
+            )
+        ],
+    }
+    return price_book_service_pb2.PriceVersion(**{**values, **changes})
+
+
+def an_entry(**changes):
+    values = {
+        "entry_id": 7,
+        "kind": correction_service_pb2.LEDGER_ENTRY_KIND_POST,
+        "hold_id": f"{JOB_ID}:2",
+        "job_id": JOB_ID,
+        "project_id": PROJECT_ID,
+        "amount_nanousd": 7_000_000,
+        "period": "2026-01",
+        "price_version": "1",
+        "created_at": stamp(),
+    }
+    return correction_service_pb2.LedgerEntry(**{**values, **changes})
 
 
 def a_decision(**changes):
@@ -648,7 +715,11 @@ SERVICES = {
         (job_service_pb2, job_service_pb2_grpc, "JobService"),
         (dead_letter_service_pb2, dead_letter_service_pb2_grpc, "DeadLetterService"),
     ],
-    "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
+    "cost-service": [
+        (cost_service_pb2, cost_service_pb2_grpc, "CostService"),
+        (price_book_service_pb2, price_book_service_pb2_grpc, "PriceBookService"),
+        (correction_service_pb2, correction_service_pb2_grpc, "CorrectionService"),
+    ],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
 WITH_TOKENS = {
@@ -658,6 +729,8 @@ WITH_TOKENS = {
     "JobService",
     "DeadLetterService",
     "CostService",
+    "PriceBookService",
+    "CorrectionService",
 }
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
 from typing import Final
 
 import grpc
 from prometheus_client import CollectorRegistry
 from weir.cost.v1 import (
+    correction_service_pb2_grpc,
     cost_service_pb2_grpc,
     ledger_service_pb2_grpc,
+    price_book_service_pb2_grpc,
     price_service_pb2_grpc,
 )
 
@@ -20,16 +24,25 @@ from cost_service.adapters.auth_client import AuthClient
 from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.grants import role_of, set_grants
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
+from cost_service.domain.prices import NewPriceVersion
+from cost_service.entrypoints.correction_handlers import CorrectionHandlers
 from cost_service.entrypoints.cost_handlers import CostHandlers
 from cost_service.entrypoints.ledger_handlers import LedgerHandlers
+from cost_service.entrypoints.price_book_handlers import PriceBookHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
 from cost_service.settings import AuditSettings, Settings
+from cost_service.usecases.add_price_version import AddPriceVersion
 from cost_service.usecases.check_ledger import CheckLedger
+from cost_service.usecases.correct_charge import CorrectCharge
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_price_snapshot import GetPriceSnapshot
+from cost_service.usecases.get_price_version import GetPriceVersion
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.list_job_entries import ListJobEntries
 from cost_service.usecases.list_open_holds import ListOpenHolds
+from cost_service.usecases.list_price_versions import ListPriceVersions
+from cost_service.usecases.load_prices import LoadedVersion, LoadPrices, PricesRefused
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
 from cost_service.usecases.set_budget import SetBudget
@@ -49,11 +62,17 @@ NAME: Final = "cost-service"
 COST: Final = "weir.cost.v1.CostService"
 LEDGER: Final = "weir.cost.v1.LedgerService"
 PRICE: Final = "weir.cost.v1.PriceService"
+PRICE_BOOK: Final = "weir.cost.v1.PriceBookService"
+CORRECTION: Final = "weir.cost.v1.CorrectionService"
 ALLOWED_CALLERS: Final = {
     COST: ["gateway"],
     LEDGER: ["job-service"],
     PRICE: ["job-service", "compute-router"],
+    PRICE_BOOK: ["gateway"],
+    CORRECTION: ["gateway"],
 }
+# These want the caller's token besides.
+WITH_TOKENS: Final = (COST, PRICE_BOOK, CORRECTION)
 # What kinds of token are good here: those of people, and those exchanged for an API key.
 AUDIENCES: Final = ("weir", "weir-internal")
 POLL_SECONDS: Final = 2.0
@@ -61,16 +80,20 @@ POLL_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The three RPC services."""
+    """The RPC services."""
 
     cost: CostHandlers
     ledger: LedgerHandlers
     price: PriceHandlers
+    price_book: PriceBookHandlers
+    correction: CorrectionHandlers
 
     def register(self, server: grpc.aio.Server) -> None:
         cost_service_pb2_grpc.add_CostServiceServicer_to_server(self.cost, server)
         ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger, server)
         price_service_pb2_grpc.add_PriceServiceServicer_to_server(self.price, server)
+        price_book_service_pb2_grpc.add_PriceBookServiceServicer_to_server(self.price_book, server)
+        correction_service_pb2_grpc.add_CorrectionServiceServicer_to_server(self.correction, server)
 
 
 def handlers(
@@ -96,6 +119,14 @@ def handlers(
             ListOpenHolds(unit_of_work),
         ),
         price=PriceHandlers(GetPriceSnapshot(unit_of_work)),
+        price_book=PriceBookHandlers(
+            ListPriceVersions(unit_of_work),
+            GetPriceVersion(unit_of_work),
+            AddPriceVersion(unit_of_work),
+        ),
+        correction=CorrectionHandlers(
+            CorrectCharge(unit_of_work, meter), ListJobEntries(access, unit_of_work)
+        ),
     )
 
 
@@ -138,18 +169,74 @@ async def cost_service(settings: Settings) -> AsyncIterator[int]:
                 tls=settings.tls,
                 drain_seconds=settings.drain_seconds,
                 registry=registry,
-                authenticate={COST: verifier},
+                authenticate=dict.fromkeys(WITH_TOKENS, verifier),
             )
         )
 
 
 async def migrated(settings: MigrationSettings) -> None:
-    """Bring the database to the newest schema and set what the login role may do."""
+    """Bring the database to the newest schema, load the price book, set what the role may do.
+
+    Raises:
+        PricesRefused: A version is stored with other content than the file's.
+    """
     # Here, since serving needs no Alembic, which is a tenth of what a start takes.
     from service_kit.migrate import run_migrations
 
     await run_migrations("cost_service", settings.url)
+    loaded = await prices_loaded(settings, shipped_prices(), dry_run=False)
+    if any(one.refused for one in loaded):
+        raise PricesRefused(one.price_version for one in loaded if one.refused)
     await set_grants(settings.url, role_of(settings.database_url or settings.url))
+
+
+def shipped_prices() -> str:
+    """Return the price file of this release."""
+    return files("cost_service").joinpath("price_book.yaml").read_text(encoding="utf-8")
+
+
+async def prices_loaded(
+    settings: MigrationSettings, price_file: str, *, dry_run: bool
+) -> tuple[LoadedVersion, ...]:
+    """Bring the versions of a price file into the database, and return what became of each.
+
+    Raises:
+        PriceFileInvalid: The file can't be used; nothing is read or changed then.
+    """
+    from cost_service.adapters.yaml_price_file import read_price_file
+
+    versions = read_price_file(price_file)
+    engine = open_engine(settings.url, application_name=f"{NAME}-prices", pool_size=1)
+    try:
+        load = LoadPrices(PostgresUnitOfWork(sessions(engine)))
+        return await load(versions, dry_run=dry_run)
+    finally:
+        await engine.dispose()
+
+
+def imported_prices(
+    provider: str, target: str, price_version: str, models: Collection[str], now: datetime
+) -> str:
+    """Return a price file with what the genai-prices package knows of a provider.
+
+    Raises:
+        NotInCatalog: The package does not know the provider.
+        InvalidArgument: The version's name is none, or no price is left.
+        ModuleNotFoundError: The package is not installed.
+    """
+    from cost_service.adapters.genai_catalog import catalog_prices
+    from cost_service.adapters.yaml_price_file import write_price_file
+
+    found = catalog_prices(provider, target, now, models)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    note = f"Prices of {provider} by {found.source}."
+    version = NewPriceVersion(price_version, midnight, note, found.prices)
+    comments = [
+        f"From {found.source}, for review: check each price against the provider's page, add the",
+        "prices of all other targets (a version holds all of them), and set valid_from.",
+        *(f"left out: {one}" for one in found.left_out),
+    ]
+    return write_price_file(version, comments)
 
 
 def ledger_checker(settings: AuditSettings) -> CheckLedger:

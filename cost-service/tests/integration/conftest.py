@@ -11,10 +11,13 @@ from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.tables import APPEND_ONLY, MUTABLE
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
+from cost_service.domain.books import JobBooks
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.correction import Correction
 from cost_service.domain.hold import HoldRequest
-from cost_service.domain.ledger_check import JobBooks, check
+from cost_service.domain.ledger_check import check
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.usecases.correct_charge import CorrectCharge
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
 from cost_service.usecases.set_budget import SetBudget
@@ -27,6 +30,7 @@ from service_kit.request_context import Caller
 DEFAULT_CAP = 1_000
 DEFAULT_ALLOWANCE = 10_000
 OWNER = Caller("owner-1", "person", "user", session_id="s1")
+ADMIN = Caller("admin-1", "person", "admin", session_id="s2")
 
 
 class Everything:
@@ -52,6 +56,7 @@ class Money:
         self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP)
         self._place = PlaceHold(self.work, self.open_budgets, self.meter)
         self._settle = SettleHold(self.work, self.meter)
+        self._correct = CorrectCharge(self.work, self.meter)
         self.access = AccessChecks(Everything(), SystemClock())
         self._set_budget = SetBudget(self.access, self.work, DEFAULT_ALLOWANCE)
 
@@ -74,6 +79,17 @@ class Money:
 
     async def set_budget(self, cap, project_id="p1"):
         return await self._set_budget(OWNER, project_id, cap)
+
+    async def correct(self, kind, amount, request_id, job_id="j1", admission=0, reason="sorry"):
+        return await self._correct(
+            ADMIN, Correction(request_id, kind, job_id, admission, amount, reason)
+        )
+
+    async def refund(self, amount, request_id, job_id="j1", **more):
+        return await self.correct(EntryKind.REFUND, amount, request_id, job_id, **more)
+
+    async def surcharge(self, amount, request_id, job_id="j1", **more):
+        return await self.correct(EntryKind.SURCHARGE, amount, request_id, job_id, **more)
 
     async def row(self, query, *values):
         return await self.connection.fetchrow(query, *values)
@@ -110,12 +126,14 @@ async def database(migrated_database, kept_database):
 
 
 async def empty(superuser_url):
-    """Empty the tables, the append-only ones too: only the superuser can."""
+    """Empty the tables, the append-only ones too, but for the shipped prices: a superuser can."""
     tables = ", ".join([*MUTABLE, *APPEND_ONLY])
     connection = await asyncpg.connect(superuser_url)
     try:
         await connection.execute(
-            f"SET session_replication_role = replica; TRUNCATE {tables} RESTART IDENTITY"
+            f"SET session_replication_role = replica; TRUNCATE {tables} RESTART IDENTITY;"
+            "DELETE FROM prices WHERE price_version <> '1';"
+            "DELETE FROM price_versions WHERE price_version <> '1'"
         )
     finally:
         await connection.close()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from weir.cost.v1 import correction_service_pb2 as correction_pb
+from weir.cost.v1 import correction_service_pb2_grpc as correction_grpc
 from weir.cost.v1 import cost_service_pb2 as cost_pb
 from weir.cost.v1 import cost_service_pb2_grpc as cost_grpc
 from weir.cost.v1 import ledger_service_pb2 as ledger_pb
 from weir.cost.v1 import ledger_service_pb2_grpc as ledger_grpc
+from weir.cost.v1 import price_book_service_pb2 as book_pb
+from weir.cost.v1 import price_book_service_pb2_grpc as book_grpc
 from weir.cost.v1 import price_service_pb2 as price_pb
 from weir.cost.v1 import price_service_pb2_grpc as price_grpc
 
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
-from cost_service.bootstrap import ALLOWED_CALLERS, COST, handlers
+from cost_service.bootstrap import ALLOWED_CALLERS, WITH_TOKENS, handlers
 from cost_service.settings import Settings
 from service_kit.access import AccessChecks, ProjectAccess, ProjectNotFound
 from service_kit.clock import SystemClock
@@ -52,11 +56,23 @@ RPCS = [
     (cost_grpc.CostServiceStub, "GetBudget", cost_pb.GetBudgetRequest()),
     (cost_grpc.CostServiceStub, "GetProjectCosts", cost_pb.GetProjectCostsRequest()),
     (cost_grpc.CostServiceStub, "GetJobCost", cost_pb.GetJobCostRequest(job_id="j1")),
+    (book_grpc.PriceBookServiceStub, "ListPriceVersions", book_pb.ListPriceVersionsRequest()),
+    (book_grpc.PriceBookServiceStub, "GetPriceVersion", book_pb.GetPriceVersionRequest()),
+    (book_grpc.PriceBookServiceStub, "AddPriceVersion", book_pb.AddPriceVersionRequest()),
+    (correction_grpc.CorrectionServiceStub, "RefundJob", correction_pb.RefundJobRequest()),
+    (correction_grpc.CorrectionServiceStub, "SurchargeJob", correction_pb.SurchargeJobRequest()),
+    (
+        correction_grpc.CorrectionServiceStub,
+        "ListJobEntries",
+        correction_pb.ListJobEntriesRequest(job_id="j1"),
+    ),
 ]
 CALLERS = {
     "LedgerServiceStub": {"job-service"},
     "PriceServiceStub": {"job-service", "compute-router"},
     "CostServiceStub": {"gateway"},
+    "PriceBookServiceStub": {"gateway"},
+    "CorrectionServiceStub": {"gateway"},
 }
 
 
@@ -103,15 +119,15 @@ async def loopback(database, pki, issuer):
         "cost-service",
         served.register,
         ALLOWED_CALLERS,
-        authenticate={COST: await issuer.verifier()},
+        authenticate=dict.fromkeys(WITH_TOKENS, await issuer.verifier()),
         registry=registry,
     ) as server:
         yield server
     await engine.dispose()
 
 
-def as_user(issuer, user_id="user-1"):
-    return (("authorization", f"Bearer {issuer.person_token(user_id)}"),)
+def as_user(issuer, user_id="user-1", role="user"):
+    return (("authorization", f"Bearer {issuer.person_token(user_id, role=role)}"),)
 
 
 async def test_a_job_from_hold_to_report(loopback, issuer):
@@ -181,7 +197,7 @@ def test_every_rpc_is_called_here():
     """An RPC that is added has to be added to the tests above."""
     declared = {
         method.name
-        for file in (cost_pb, ledger_pb, price_pb)
+        for file in (book_pb, correction_pb, cost_pb, ledger_pb, price_pb)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
@@ -276,6 +292,76 @@ class TestUsers:
             ErrorCode.FAILED_PRECONDITION,
             "ALLOWANCE_EXCEEDED",
         )
+
+
+class TestAdministrators:
+    """What only they may do, by the role in their verified token."""
+
+    PRICE = price_pb.Price(target="local", model="*", output_nanousd_per_million=2**40)
+    REFUND = correction_pb.RefundJobRequest(
+        request_id="r1", job_id="j1", amount_nanousd=20, reason="sorry"
+    )
+
+    async def test_version_is_added_and_handed_out(self, loopback, issuer):
+        """X-M6: what an administrator adds is in the next snapshot that services fetch."""
+        request = book_pb.AddPriceVersionRequest(
+            request_id="r1", price_version="2", note="new", prices=[self.PRICE]
+        )
+        async with loopback.channel_as("gateway") as channel:
+            book = book_grpc.PriceBookServiceStub(channel)
+            refused = await outcome_of(book.AddPriceVersion, request, as_user(issuer))
+            admin = as_user(issuer, "admin-1", "admin")
+            added = (await book.AddPriceVersion(request, metadata=admin)).price_version
+            listed = await book.ListPriceVersions(
+                book_pb.ListPriceVersionsRequest(page_size=1), metadata=as_user(issuer)
+            )
+            first = await book.GetPriceVersion(
+                book_pb.GetPriceVersionRequest(price_version="1"), metadata=as_user(issuer)
+            )
+        async with loopback.channel_as("compute-router") as channel:
+            snapshot = await price_grpc.PriceServiceStub(channel).GetPriceSnapshot(
+                price_pb.GetPriceSnapshotRequest()
+            )
+
+        assert refused == (ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        assert (added.price_version, added.is_current) == ("2", True)
+        assert [one.price_version for one in listed.price_versions] == ["2"]
+        assert listed.next_page_token
+        assert len(first.price_version.prices) == 8
+        assert snapshot.price_snapshot.price_version == "2"
+        assert list(snapshot.price_snapshot.prices) == [self.PRICE]
+
+    async def test_charge_is_corrected(self, loopback, issuer):
+        """An administrator refunds; the tenant sees the entries, and can't do it himself."""
+        async with loopback.channel_as("job-service") as channel:
+            ledger = ledger_grpc.LedgerServiceStub(channel)
+            await ledger.PlaceHold(HOLD)
+            outcome = ledger_pb.OutcomeSummary(job_id="j1", project_id="project-1")
+            await ledger.PostHold(
+                ledger_pb.PostHoldRequest(hold_id="j1:1", amount_nanousd=60, outcome=outcome)
+            )
+        async with loopback.channel_as("gateway") as channel:
+            corrections = correction_grpc.CorrectionServiceStub(channel)
+            surcharge = correction_pb.SurchargeJobRequest(
+                request_id="r2", job_id="j1", amount_nanousd=5, reason="more"
+            )
+            tenant, admin = as_user(issuer), as_user(issuer, "admin-1", "super_admin")
+            refused = await outcome_of(corrections.RefundJob, self.REFUND, tenant)
+            refunded = (await corrections.RefundJob(self.REFUND, metadata=admin)).entry
+            await corrections.SurchargeJob(surcharge, metadata=admin)
+            listed = await corrections.ListJobEntries(
+                correction_pb.ListJobEntriesRequest(job_id="j1"), metadata=tenant
+            )
+            foreign = await outcome_of(
+                corrections.ListJobEntries,
+                correction_pb.ListJobEntriesRequest(project_id="project-1", job_id="j1"),
+                as_user(issuer, "admin-1", "admin"),
+            )
+
+        assert refused == (ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        assert refunded.kind == correction_pb.LEDGER_ENTRY_KIND_REFUND
+        assert [one.amount_nanousd for one in listed.entries] == [60, 20, 5]
+        assert foreign == (ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
 
 
 async def test_empty_requests_get_an_answer(loopback, issuer):

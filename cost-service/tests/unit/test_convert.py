@@ -6,17 +6,20 @@ from datetime import UTC, date, datetime
 
 import pytest
 from weir.auth.v1 import key_service_pb2 as key_pb
+from weir.cost.v1 import correction_service_pb2 as correction_pb
 from weir.cost.v1 import cost_service_pb2 as cost_pb
 from weir.cost.v1 import ledger_service_pb2 as ledger_pb
+from weir.cost.v1 import price_book_service_pb2 as book_pb
 
 from cost_service.adapters.auth_client import DENIAL_KINDS
 from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.correction import LedgerEntry
 from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldState
-from cost_service.domain.prices import Price, PriceSnapshot
+from cost_service.domain.prices import Price, PriceSnapshot, PriceVersion
 from cost_service.domain.settlement import EntryKind
-from cost_service.entrypoints import convert
+from cost_service.entrypoints import convert, convert_corrections, convert_prices
 from service_kit.errors import InvalidArgument
 
 NOW = datetime(2026, 11, 22, 1, 2, 3, 456000, tzinfo=UTC)
@@ -174,3 +177,40 @@ def test_prices_leave():
     (price,) = snapshot.prices
     assert (price.target, price.model) == ("local", "*")
     assert (price.input_nanousd_per_million, price.output_nanousd_per_million) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_every_entry_kind_leaves(kind):
+    """Every kind of entry keeps its name, and the entry its figures."""
+    entry = LedgerEntry(7, kind, "j1:1", "j1", "p1", 2**63 - 1, "why", "2026-11", "1", NOW)
+
+    found = convert_corrections.entry_to_proto(entry)
+
+    assert correction_pb.LedgerEntryKind.Name(found.kind) == f"LEDGER_ENTRY_KIND_{kind.name}"
+    assert (found.entry_id, found.amount_nanousd, found.reason) == (7, 2**63 - 1, "why")
+    assert set(convert_corrections.ENTRY_KINDS) == set(EntryKind)
+
+
+def test_price_version_comes_and_goes():
+    """A version keeps its moment and its prices; without a moment it is valid at once."""
+    version = PriceVersion("2", NOW, "note", True, (Price("local", "*", 1, 2),))
+    told = convert_prices.version_to_proto(version)
+    request = book_pb.AddPriceVersionRequest(
+        price_version="2", valid_from=told.valid_from, note="note", prices=told.prices
+    )
+
+    found = convert_prices.version_from_proto(request)
+    request.ClearField("valid_from")
+
+    assert (told.is_current, found.differences(version)) == (True, ())
+    assert found.valid_from == NOW
+    assert convert_prices.version_from_proto(request).valid_from is None
+
+
+def test_impossible_moment_is_refused():
+    """A moment beyond all years is the caller's mistake."""
+    request = book_pb.AddPriceVersionRequest(price_version="2")
+    request.valid_from.seconds = 2**62
+
+    with pytest.raises(InvalidArgument):
+        convert_prices.version_from_proto(request)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, ordered_scopes
 from cost_service.domain.errors import AllowanceExceeded
 from cost_service.domain.hold import HoldRequest
+from cost_service.domain.prices import Price
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from service_kit.errors import InvalidArgument
 
@@ -161,3 +164,13 @@ def test_every_kind_of_entry_has_a_meaning(kind):
     """Posts and voids settle; posts and surcharges add, refunds take off, voids neither."""
     assert kind.settles == (kind in (EntryKind.POST, EntryKind.VOID))
     assert kind.sign == {"post": 1, "surcharge": 1, "refund": -1, "void": 0}[kind]
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**15), st.integers(0, 10**15))
+def test_cost_is_rounded_up_once(tokens_in, tokens_out, price_in, price_out):
+    """X-M5: never below what it is, never a nano-dollar above, and never 0 for what costs."""
+    raw = tokens_in * price_in + tokens_out * price_out
+
+    cost = Price("local", "*", price_in, price_out).cost(tokens_in, tokens_out)
+
+    assert (cost - 1) * 10**6 < raw <= cost * 10**6 or raw == cost == 0

@@ -13,11 +13,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.correction_client import CorrectionClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.dead_letter_client import DeadLetterClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
+from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.redis_rates import RedisRates
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
@@ -96,9 +98,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             "job-service", settings.job_service_addresses, forward_token=True, small_windows=True
         )
         jobs = JobClient(job_channel)
-        costs = CostClient(
-            await channel("cost-service", settings.cost_service_addresses, forward_token=True)
+        cost_channel = await channel(
+            "cost-service", settings.cost_service_addresses, forward_token=True
         )
+        costs = CostClient(cost_channel)
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
         dependencies.add("models", lambda: _some_model_is_served(router))
@@ -129,6 +132,8 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             jobs=jobs,
             dead_letters=DeadLetterClient(job_channel),
             costs=costs,
+            prices=PriceBookClient(cost_channel),
+            corrections=CorrectionClient(cost_channel),
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
             create_project=CreateProject(auth, costs),

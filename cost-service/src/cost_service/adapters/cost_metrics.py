@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter
 
+from cost_service.domain.correction import LedgerEntry
 from cost_service.domain.settlement import Booking, EntryKind, Settlement
 from cost_service.usecases.ports import HoldOutcome
 
@@ -40,6 +41,11 @@ class CostMetrics:
             "US dollars charged. Rounded: the ledger is exact, this is a view.",
             registry=registry,
         )
+        self._refunded_usd = Counter(
+            "cost_refunded_usd_total",
+            "US dollars given back of what was charged. Rounded, like the charges.",
+            registry=registry,
+        )
         for outcome in HoldOutcome:
             self._holds.labels(outcome.value)
         for kind in EntryKind:
@@ -50,7 +56,7 @@ class CostMetrics:
 
     def settlement_booked(self, settlement: Settlement, booking: Booking) -> None:
         self._entries.labels(settlement.kind.value).inc()
-        self._charged_usd.inc(float(Decimal(booking.charged_nanousd).scaleb(-9)))
+        self._charged_usd.inc(_usd(booking.charged_nanousd))
         if booking.excess_nanousd:
             self._beyond_hold.inc()
         if not booking.had_hold and settlement.kind is EntryKind.POST:
@@ -58,3 +64,12 @@ class CostMetrics:
 
     def settlement_repeated(self) -> None:
         self._repeated.inc()
+
+    def correction_booked(self, entry: LedgerEntry) -> None:
+        self._entries.labels(entry.kind.value).inc()
+        sums = self._refunded_usd if entry.kind is EntryKind.REFUND else self._charged_usd
+        sums.inc(_usd(entry.amount_nanousd))
+
+
+def _usd(nanousd: int) -> float:
+    return float(Decimal(nanousd).scaleb(-9))

@@ -15,14 +15,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from cost_service.adapters.tables import APPEND_ONLY, MUTABLE, READ_ONLY
+from cost_service.adapters.tables import APPEND_ONLY, MUTABLE, PRICE_BOOK, READ_ONLY
 from service_kit.database import async_url, database_errors
 
 log = structlog.get_logger(__name__)
 
 # Table -> what the login role gets, and what is taken from everybody.
 _RIGHTS: Final = {
-    **dict.fromkeys(APPEND_ONLY, ("SELECT, INSERT", {"UPDATE", "DELETE", "TRUNCATE"})),
+    **dict.fromkeys(APPEND_ONLY + PRICE_BOOK, ("SELECT, INSERT", {"UPDATE", "DELETE", "TRUNCATE"})),
     **dict.fromkeys(MUTABLE, ("SELECT, INSERT, UPDATE", {"DELETE", "TRUNCATE"})),
     **dict.fromkeys(READ_ONLY, ("SELECT", {"INSERT", "UPDATE", "DELETE", "TRUNCATE"})),
 }
@@ -57,7 +57,8 @@ async def set_grants(owner_url: SecretStr, login_role: str) -> None:
 async def _too_much(connection: AsyncConnection) -> list[tuple[str, str, str]]:
     """Return (table, right, quoted role) for every right that is to be taken.
 
-    The owner keeps its rights, which migrations need, but for the append-only tables.
+    The owner keeps its rights, which migrations need, but for the append-only tables. (The price
+    book's are needed to check the reference from a price to its version; a trigger holds them.)
     """
     found = await connection.execute(
         text(

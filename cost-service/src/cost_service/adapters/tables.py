@@ -1,7 +1,7 @@
 """The tables this service owns, and nothing else.
 
-`holds`, `hold_scopes` and `budgets` change together in one transaction; `ledger` and
-`audit_entries` only grow (see `grants.py` and the triggers of the first migration).
+`holds`, `hold_scopes` and `budgets` change together in one transaction; `ledger`,
+`audit_entries` and the price book only grow (see `grants.py` and the triggers of the migrations).
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ metadata = new_metadata()
 
 # The service's login role may read and add to these, never change or remove.
 APPEND_ONLY: Final = ("ledger", "audit_entries")
+# Likewise; a version and its prices are added together and stay as they are.
+PRICE_BOOK: Final = ("price_versions", "prices")
 # It may only read these: they change by migrations.
-READ_ONLY: Final = ("price_versions", "prices", "alembic_version")
+READ_ONLY: Final = ("alembic_version",)
 # It may also change rows of these, but remove none.
 MUTABLE: Final = ("allowances", "allocations", "budgets", "holds", "hold_scopes")
 
@@ -151,6 +153,8 @@ ledger = Table(
     _text("price_version"),
     _moment("finished_at", nullable=True),
     _moment("created_at"),
+    # Why there is a refund or surcharge.
+    Column("reason", Text, nullable=False, server_default=text("''")),
     CheckConstraint("kind IN ('post', 'void', 'refund', 'surcharge')", name="kind_known"),
     CheckConstraint("amount_nanousd >= 0", name="amount_not_negative"),
     CheckConstraint("excess_nanousd >= 0", name="excess_not_negative"),
@@ -177,6 +181,9 @@ price_versions = Table(
     Column("price_version", Text, primary_key=True),
     Column("valid_from", DateTime(timezone=True), nullable=False, unique=True),
     _text("note"),
+    _moment("created_at"),
+    # Who adds a version over the API names the request.
+    Column("request_id", Text, nullable=True, unique=True),
 )
 
 prices = Table(

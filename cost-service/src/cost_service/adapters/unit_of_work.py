@@ -14,6 +14,7 @@ from cost_service.adapters.postgres_budgets import (
     PostgresAllowances,
     PostgresBudgets,
 )
+from cost_service.adapters.postgres_corrections import PostgresCorrections
 from cost_service.adapters.postgres_holds import PostgresHolds
 from cost_service.adapters.postgres_ledger import PostgresLedger
 from cost_service.adapters.postgres_price_book import PostgresPriceBook
@@ -31,6 +32,7 @@ class PostgresWork:
     allocations: PostgresAllocations
     budgets: PostgresBudgets
     reports: PostgresReports
+    corrections: PostgresCorrections
     prices: PostgresPriceBook
     audit: PostgresAudit
 
@@ -51,6 +53,7 @@ class PostgresUnitOfWork:
                 allocations=PostgresAllocations(session),
                 budgets=PostgresBudgets(session),
                 reports=PostgresReports(session),
+                corrections=PostgresCorrections(session),
                 prices=PostgresPriceBook(session),
                 audit=PostgresAudit(session),
             )

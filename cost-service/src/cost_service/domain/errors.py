@@ -90,3 +90,67 @@ class JobCostNotFound(ServiceError):
         super().__init__(
             f"Nothing is booked or held for job {job_id}.", metadata={"job_id": job_id}
         )
+
+
+class PriceVersionNotFound(ServiceError):
+    """The price book has no version of this name."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "PRICE_VERSION_NOT_FOUND"
+
+    def __init__(self, price_version: str) -> None:
+        super().__init__(
+            f"Price version {price_version} does not exist.",
+            metadata={"price_version": price_version},
+        )
+
+
+class PriceVersionExists(ServiceError):
+    """A version of this name, or one valid from the same moment, is there already."""
+
+    code = ErrorCode.ALREADY_EXISTS
+    reason = "PRICE_VERSION_EXISTS"
+
+    def __init__(self, price_version: str) -> None:
+        super().__init__(
+            f"Price version {price_version}, or another one valid from the same moment, exists "
+            "already. Versions never change.",
+            metadata={"price_version": price_version},
+        )
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The request id was used before, for something else."""
+
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used before, for another request.")
+
+
+class NothingCharged(ServiceError):
+    """The job has no charge (yet) that could be corrected."""
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "NOTHING_CHARGED"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} was not charged.", metadata={"job_id": job_id})
+
+
+class RefundExceedsCharge(ServiceError):
+    """All refunds together would come to more than the charge and its surcharges."""
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "REFUND_EXCEEDS_CHARGE"
+
+    def __init__(self, hold_id: str, *, left_nanousd: int, requested_nanousd: int) -> None:
+        super().__init__(
+            "The refund is more than what is left of the charge.",
+            metadata={
+                "hold_id": hold_id,
+                "left_nanousd": str(left_nanousd),
+                "requested_nanousd": str(requested_nanousd),
+            },
+        )

@@ -12,12 +12,18 @@ MAX_NANOUSD: Final = 2**63 - 1
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HOLD_ID: Final = re.compile(r"([A-Za-z0-9._-]{1,128}):([0-9]{1,9})")
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _PERIOD: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+def is_id(text: str) -> bool:
+    """Tell whether the text is 1 to 128 of `A-Z a-z 0-9 . _ -`."""
+    return _ID.fullmatch(text) is not None
 
 
 def require_id(field: str, text: str) -> None:
     """Raise `InvalidArgument` unless the text is 1 to 128 of `A-Z a-z 0-9 . _ -`."""
-    if not _ID.fullmatch(text):
+    if not is_id(text):
         raise InvalidArgument(field, f"The {field} must be 1 to 128 letters, digits and . _ -")
 
 
@@ -25,6 +31,12 @@ def require_hold_id(text: str) -> None:
     """Raise `InvalidArgument` unless the text is `job_id:admission`."""
     if not _HOLD_ID.fullmatch(text):
         raise InvalidArgument("hold_id", "The hold_id must be job_id:admission.")
+
+
+def require_request_id(text: str) -> None:
+    """Raise `InvalidArgument` unless the text is 1 to 255 visible ASCII characters."""
+    if not _REQUEST_ID.fullmatch(text):
+        raise InvalidArgument("request_id", "A request_id of 1 to 255 characters is needed.")
 
 
 def job_id_of(hold_id: str) -> str:

@@ -1,26 +1,32 @@
-"""Prints what the ledger checker found, for an operator and for `grep`."""
+"""Prints what the ledger checker found, for an operator, for `grep`, and for programs."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
-from cost_service.domain.ledger_check import RULES, Finding
+from cost_service.domain.books import Finding
+from cost_service.domain.ledger_check import RULES, SETTLED_RULES
 from cost_service.usecases.check_ledger import CheckedBooks
 
 
-def print_report(checked: CheckedBooks, console: Console | None = None) -> None:
+def print_report(
+    checked: CheckedBooks, *, require_settled: bool = False, console: Console | None = None
+) -> None:
     """Print one row for each rule, then each finding on a line of its own."""
     out = console or Console(soft_wrap=True, highlight=False)
     findings = checked.findings
-    drifts = Counter(finding.rule for finding in findings.drifts)
     table = Table("rule", "drifts")
-    for rule in RULES:
-        table.add_row(rule, str(drifts[rule]))
+    for rule, count in _drifts_by_rule(checked, require_settled).items():
+        table.add_row(rule, str(count))
     out.print(table)
-    out.print(_counts(checked), markup=False)
+    out.print(
+        ", ".join(f"{count} {what}" for what, count in _counts(checked).items()), markup=False
+    )
     for word, some in (
         ("drift", findings.drifts),
         ("in flight", findings.in_flight),
@@ -31,14 +37,40 @@ def print_report(checked: CheckedBooks, console: Console | None = None) -> None:
     out.print("drift found" if findings.drifts else "no drift", markup=False)
 
 
+def json_report(checked: CheckedBooks, *, require_settled: bool = False) -> str:
+    """Return the same as a JSON document."""
+    findings = checked.findings
+    return json.dumps(
+        {
+            "consistent": not findings.drifts,
+            "counts": _counts(checked),
+            "rules": _drifts_by_rule(checked, require_settled),
+            "drifts": [asdict(finding) for finding in findings.drifts],
+            "in_flight": [asdict(finding) for finding in findings.in_flight],
+            "notes": [asdict(finding) for finding in findings.notes],
+        },
+        indent=2,
+    )
+
+
+def _drifts_by_rule(checked: CheckedBooks, require_settled: bool) -> dict[str, int]:
+    drifts = Counter(finding.rule for finding in checked.findings.drifts)
+    asked = RULES + SETTLED_RULES if require_settled else RULES
+    return {rule: drifts[rule] for rule in asked}
+
+
 def _line(word: str, finding: Finding) -> str:
     return f"{word}: {finding.rule}: {finding.subject}: {finding.detail}"
 
 
-def _counts(checked: CheckedBooks) -> str:
+def _counts(checked: CheckedBooks) -> dict[str, int]:
     cost, jobs = checked.cost, checked.jobs
-    return (
-        f"{len(jobs.jobs)} jobs, {len(jobs.outbox)} settlements, {len(cost.holds)} holds, "
-        f"{len(cost.entries)} ledger entries, {len(cost.budgets)} budgets, "
-        f"{len(checked.findings.in_flight)} in flight"
-    )
+    return {
+        "jobs": len(jobs.jobs),
+        "attempts": len(jobs.attempts),
+        "settlements": len(jobs.outbox),
+        "holds": len(cost.holds),
+        "ledger entries": len(cost.entries),
+        "budgets": len(cost.budgets),
+        "in flight": len(checked.findings.in_flight),
+    }

@@ -14,7 +14,7 @@ from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.costs import JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldRequest, HoldState
-from cost_service.domain.prices import PriceSnapshot
+from cost_service.domain.prices import Price, PriceSnapshot
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from service_kit.errors import InvalidArgument
 
@@ -96,7 +96,7 @@ def hold_to_proto(hold: Hold) -> ledger_pb.Hold:
         state=HOLD_STATES[hold.state],
         amount_nanousd=hold.amount_nanousd,
         price_version=hold.price_version,
-        created_at=_timestamp(hold.created_at),
+        created_at=timestamp(hold.created_at),
     )
 
 
@@ -139,30 +139,31 @@ def job_cost_to_proto(cost: JobCost) -> cost_pb.JobCost:
         tokens_input=cost.tokens_input,
         tokens_output=cost.tokens_output,
         price_version=cost.price_version,
-        settled_at=_timestamp(cost.settled_at) if cost.settled_at else None,
+        settled_at=timestamp(cost.settled_at) if cost.settled_at else None,
     )
 
 
 def price_snapshot_to_proto(snapshot: PriceSnapshot) -> price_pb.PriceSnapshot:
     return price_pb.PriceSnapshot(
         price_version=snapshot.price_version,
-        prices=[
-            price_pb.Price(
-                target=price.target,
-                model=price.model,
-                input_nanousd_per_million=price.input_nanousd_per_million,
-                output_nanousd_per_million=price.output_nanousd_per_million,
-            )
-            for price in snapshot.prices
-        ],
-        valid_from=_timestamp(snapshot.valid_from),
+        prices=[price_to_proto(price) for price in snapshot.prices],
+        valid_from=timestamp(snapshot.valid_from),
     )
 
 
-def _timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+def price_to_proto(price: Price) -> price_pb.Price:
+    return price_pb.Price(
+        target=price.target,
+        model=price.model,
+        input_nanousd_per_million=price.input_nanousd_per_million,
+        output_nanousd_per_million=price.output_nanousd_per_million,
+    )
+
+
+def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
 
 
 def _moment(timestamp: timestamp_pb2.Timestamp) -> datetime | None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cost_service.domain.ledger_check import CostBooks, Findings, JobBooks, OutboxRow, check
+from cost_service.domain.books import CostBooks, JobBooks, OutboxRow
+from cost_service.domain.ledger_check import Findings, check
 
 
 class CostBooksReader(Protocol):
@@ -41,9 +42,18 @@ class CheckLedger:
     cost_books: CostBooksReader
     job_books: JobBooksReader
 
-    async def __call__(self, max_age_seconds: float) -> CheckedBooks:
+    async def __call__(
+        self, max_age_seconds: float, *, require_settled: bool = False
+    ) -> CheckedBooks:
+        """Return what was read and found; `require_settled`: open work is drift, too."""
         sent_before = await self.job_books.read_sent()
         cost = await self.cost_books.read()
         jobs = await self.job_books.read()
-        findings = check(sent_before, cost, jobs, max_age_seconds=max_age_seconds)
+        findings = check(
+            sent_before,
+            cost,
+            jobs,
+            max_age_seconds=max_age_seconds,
+            require_settled=require_settled,
+        )
         return CheckedBooks(cost, jobs, findings)

@@ -10,9 +10,10 @@ from typing import Protocol
 from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Allocation, Budget
 from cost_service.domain.budget_scope import BudgetScope
+from cost_service.domain.correction import Charge, Correction, LedgerEntry
 from cost_service.domain.costs import JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
-from cost_service.domain.prices import PriceSnapshot
+from cost_service.domain.prices import NewPriceVersion, PriceSnapshot, PriceVersion
 from cost_service.domain.settlement import Booking, Settlement
 
 
@@ -108,6 +109,53 @@ class PriceBook(Protocol):
         """Return the latest version that is valid by the database's clock."""
         ...
 
+    async def now(self) -> datetime:
+        """Return the database's time, by which versions become valid."""
+        ...
+
+    async def find(self, price_version: str) -> PriceVersion | None:
+        """Return a version with its prices; "" is the one that is valid now."""
+        ...
+
+    async def find_by_request(self, request_id: str) -> PriceVersion | None:
+        """Return the version that a request added, with its prices."""
+        ...
+
+    async def list_versions(self, before: datetime | None, limit: int) -> Sequence[PriceVersion]:
+        """Return versions without prices, latest `valid_from` first, from before a moment on."""
+        ...
+
+    async def add(self, version: NewPriceVersion, request_id: str | None) -> PriceVersion | None:
+        """Add a version; `None`, and nothing changed, where its name, moment or request is taken.
+
+        Waits for whoever adds the same at this moment.
+        """
+        ...
+
+
+class Corrections(Protocol):
+    async def find_by_request(self, request_id: str) -> LedgerEntry | None: ...
+
+    async def lock_charge(self, job_id: str, admission: int) -> Charge | None:
+        """Return the charge of an admission (0: the latest charge of the job), its hold locked.
+
+        What was refunded and surcharged is as of after the lock, so it stays true until the end
+        of the transaction.
+        """
+        ...
+
+    async def knows_job(self, job_id: str) -> bool:
+        """Tell whether anything was ever held or settled for the job."""
+        ...
+
+    async def add(self, correction: Correction, hold_id: str) -> LedgerEntry | None:
+        """Book it in the budgets that the charge changed; `None` if its request id is taken."""
+        ...
+
+    async def list_entries(
+        self, project_id: str, job_id: str, after_entry_id: int, limit: int
+    ) -> Sequence[LedgerEntry]: ...
+
 
 class Audit(Protocol):
     async def add(
@@ -130,6 +178,8 @@ class UnitOfWork(Protocol):
     def budgets(self) -> Budgets: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def corrections(self) -> Corrections: ...
     @property
     def prices(self) -> PriceBook: ...
     @property
@@ -158,3 +208,5 @@ class CostMeter(Protocol):
     def settlement_booked(self, settlement: Settlement, booking: Booking) -> None: ...
 
     def settlement_repeated(self) -> None: ...
+
+    def correction_booked(self, entry: LedgerEntry) -> None: ...

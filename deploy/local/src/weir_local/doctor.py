@@ -256,5 +256,5 @@ def _ledger(stack: Stack) -> Finding:
     last = check.report.splitlines()[-1] if check.report else "nothing was said"
     if check.consistent:
         return Finding("ledger", True, last)
-    advice = "What each rule means stands in cost-service/README.md, “Checking the books”."
+    advice = "What each rule means stands in docs/protocol.md, “Checking it”."
     return Finding("ledger", False, check.report or last, advice)

@@ -255,11 +255,17 @@ class Stack:
         """Return the address of a service's database for the superuser."""
         return self.postgres.superuser_url.rpartition("/")[0] + "/" + SERVICES[service].module
 
-    def check_ledger(self) -> LedgerCheck:
-        """Compare jobs, holds, ledger and budgets (`python -m cost_service check-ledger`)."""
+    def check_ledger(self, *, require_settled: bool = False) -> LedgerCheck:
+        """Compare jobs, holds, ledger and budgets (`python -m cost_service check-ledger`).
+
+        With `require_settled` work that is still under way is drift, too.
+        """
         files = {f"{name}_FILE": str(self.secrets.path(name.lower())) for name in self.audit_urls}
         done = subprocess.run(
-            [sys.executable, "-m", "cost_service", "check-ledger"],
+            [
+                *(sys.executable, "-m", "cost_service", "check-ledger"),
+                *(["--require-settled"] if require_settled else []),
+            ],
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **files},
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.correction_client import CorrectionClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.dead_letter_client import DeadLetterClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
+from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.event_streams import EventStreams
@@ -33,6 +35,8 @@ class Edge:
     jobs: JobClient
     dead_letters: DeadLetterClient
     costs: CostClient
+    prices: PriceBookClient
+    corrections: CorrectionClient
     router: RouterClient
     authenticate: Authenticate
     create_project: CreateProject

@@ -1,11 +1,13 @@
 """Budgets, holds, the ledger, the price book, and the audit trail.
 
-Who may do what with these tables is set after every migration, see `adapters/grants.py`.
+Who may do what with these tables is set after every migration, see `adapters/grants.py`; what the
+price book holds is loaded then too, from `price_book.yaml`. (This migration used to add version 1
+itself; the file holds the same.)
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,25 +19,6 @@ branch_labels = None
 depends_on = None
 
 SCOPE_KINDS = "scope_kind IN ('project', 'team', 'api_key')"
-
-# Version 1 holds the documents' rates. Local and Yotta are theirs per token: $0.001 and $0.01,
-# whatever the model, in and out alike; the others are USD per million tokens.
-PRICES_1 = [
-    # target, model, input and output in nano-USD per million tokens
-    ("local", "*", 1_000_000_000_000, 1_000_000_000_000),
-    ("yotta", "*", 10_000_000_000_000, 10_000_000_000_000),
-    ("anthropic", "claude-sonnet-4", 3_000_000_000, 15_000_000_000),
-    ("anthropic", "claude-haiku-4.5", 250_000_000, 1_250_000_000),
-    ("openai", "gpt-5.1", 10_000_000_000, 30_000_000_000),
-    ("google", "gemini-2.5-flash", 75_000_000, 300_000_000),
-    ("groq", "llama-3.3-70b", 590_000_000, 790_000_000),
-    ("xai", "grok-4-1-fast", 5_000_000_000, 15_000_000_000),
-]
-# A realistic alternative for local and Yotta, as a later version could hold it: an RTX 3060 at
-# 170 W and $0.30 per kWh that makes 60 tokens a second costs about $0.24 per million tokens in
-# power, and rented GPUs of this class are sold at about $0.40 per million:
-#   ("local", "*", 240_000_000, 240_000_000),
-#   ("yotta", "*", 400_000_000, 400_000_000),
 
 
 def upgrade() -> None:
@@ -194,7 +177,7 @@ def ledger_checks() -> list[sa.CheckConstraint]:
 
 
 def create_price_book() -> None:
-    versions = op.create_table(
+    op.create_table(
         "price_versions",
         sa.Column("price_version", sa.Text, nullable=False),
         sa.Column("valid_from", sa.DateTime(timezone=True), nullable=False),
@@ -202,7 +185,7 @@ def create_price_book() -> None:
         sa.PrimaryKeyConstraint("price_version", name="pk_price_versions"),
         sa.UniqueConstraint("valid_from", name="uq_price_versions_valid_from"),
     )
-    prices = op.create_table(
+    op.create_table(
         "prices",
         sa.Column("price_version", sa.Text, nullable=False),
         sa.Column("target", sa.Text, nullable=False),
@@ -219,29 +202,6 @@ def create_price_book() -> None:
             "input_nanousd_per_million >= 0 AND output_nanousd_per_million >= 0",
             name="ck_prices_price_not_negative",
         ),
-    )
-    op.bulk_insert(
-        versions,
-        [
-            {
-                "price_version": "1",
-                "valid_from": datetime(2025, 1, 1, tzinfo=UTC),
-                "note": "The documents' rates.",
-            }
-        ],
-    )
-    op.bulk_insert(
-        prices,
-        [
-            {
-                "price_version": "1",
-                "target": target,
-                "model": model,
-                "input_nanousd_per_million": price_in,
-                "output_nanousd_per_million": price_out,
-            }
-            for target, model, price_in, price_out in PRICES_1
-        ],
     )
 
 

@@ -1,0 +1,57 @@
+"""Show everything that was booked for a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cost_service.domain.correction import LedgerEntry
+from cost_service.domain.errors import JobCostNotFound
+from cost_service.domain.names import require_id
+from cost_service.usecases.ports import UnitOfWorkFactory
+from service_kit.access import AccessChecks
+from service_kit.errors import InvalidArgument
+from service_kit.paging import decode_page_token, encode_page_token, page_size
+from service_kit.request_context import Caller
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ListJobEntries:
+    """Lists the ledger's entries of one job of a project, oldest first."""
+
+    access: AccessChecks
+    unit_of_work: UnitOfWorkFactory
+
+    async def __call__(
+        self, caller: Caller, project_id: str, job_id: str, requested_size: int, page_token: str
+    ) -> tuple[Sequence[LedgerEntry], str]:
+        """Return a page, empty while only a hold is there, and the token of the next page or "".
+
+        Raises:
+            JobCostNotFound: The project has no such job, or nothing is booked or held for it.
+        """
+        require_id("job_id", job_id)
+        project = await self.access.require(caller, project_id, "costs:read")
+        scope = ("job_entries", project.project_id, job_id)
+        size = page_size(requested_size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
+        after = _position(decode_page_token(page_token, scope=scope))
+        async with self.unit_of_work() as work:
+            found = await work.corrections.list_entries(project.project_id, job_id, after, size + 1)
+            if not found and await work.reports.find_job_cost(project.project_id, job_id) is None:
+                raise JobCostNotFound(job_id)
+        page, more = found[:size], len(found) > size
+        return page, encode_page_token([page[-1].entry_id], scope=scope) if more else ""
+
+
+def _position(position: list[str | int] | None) -> int:
+    match position:
+        case None:
+            return 0
+        case [int(entry_id)]:
+            return entry_id
+        case _:
+            raise InvalidArgument("page_token", "This page token does not belong to this query.")
