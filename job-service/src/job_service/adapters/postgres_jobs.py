@@ -15,63 +15,23 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from job_service.adapters.claim_statement import CLAIM, LOCKED_BY_OTHERS
 from job_service.adapters.documents import decision_to_document
-from job_service.adapters.job_rows import STAMPS, changing_columns, fixed_columns, job_from
+from job_service.adapters.job_rows import STAMPS, WHOLE, changing_columns, fixed_columns, job_from
 from job_service.adapters.tables import jobs, lifecycle_events, settlements
 from job_service.domain.execution import Progress
 from job_service.domain.job import CLAIMABLE_STATES, FINAL_STATES, Job, JobState
 from job_service.domain.lifecycle import event_of
 from job_service.usecases.ports import Depths, JobPosition
 
-# Vectors may have megabytes, and only a replay wants them.
-_WHOLE = tuple(column for column in jobs.c if column.name != "result_embeddings")
-_WITHOUT_CONTENT = tuple(column for column in _WHOLE if column.name != "content")
+_WITHOUT_CONTENT = tuple(column for column in WHOLE if column.name != "content")
 _FOR_LISTS = tuple(column for column in _WITHOUT_CONTENT if column.name != "result_text")
-
-_CLAIM = text(
-    """
-    WITH due AS MATERIALIZED (
-        SELECT job_id FROM jobs
-        WHERE state IN ('pending', 'retrying') AND kind = 'queued' AND available_at <= now()
-        ORDER BY priority DESC, created_at
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE jobs SET
-            state = 'running',
-            attempt = jobs.attempt + 1,
-            lease_token = gen_random_uuid()::text,
-            lease_expires_at = now() + :lease,
-            started_at = coalesce(jobs.started_at, now()),
-            next_retry_at = NULL,
-            dispatched_target = NULL,
-            client_task_id = NULL,
-            usage_counted = 0,
-            decision = NULL,
-            executed_target = NULL,
-            executed_model = NULL,
-            event_seq = jobs.event_seq + 1
-        FROM due WHERE jobs.job_id = due.job_id
-        RETURNING jobs.*
-    ), opened AS (
-        INSERT INTO attempts (job_id, attempt, admission)
-        SELECT job_id, attempt, admission FROM claimed
-    ), told AS (
-        INSERT INTO lifecycle_events (job_id, seq, type, details)
-        SELECT job_id, event_seq, 'running',
-               jsonb_build_object('attempt', attempt, 'retry_count', retry_count)
-        FROM claimed
-    )
-    SELECT * FROM claimed ORDER BY priority DESC, created_at
-    """
-).columns(*jobs.c)
 
 
 class PostgresJobs:
@@ -162,6 +122,8 @@ class PostgresJobs:
             return stamps
         if now.state is JobState.RUNNING:
             stamps["started_at"] = func.coalesce(jobs.c.started_at, func.now())
+        if now.state is JobState.BLOCKED:
+            stamps["blocked_at"] = func.now()
         if now.state in CLAIMABLE_STATES:
             stamps["available_at"] = func.now() + timedelta(seconds=now.delay_seconds)
         if now.state is JobState.RETRYING:
@@ -193,7 +155,7 @@ class PostgresJobs:
         return found
 
     async def lock(self, job_id: str) -> Job | None:
-        query = select(*_WHOLE).where(jobs.c.job_id == job_id).with_for_update()
+        query = select(*WHOLE).where(jobs.c.job_id == job_id).with_for_update()
         row = (await self._session.execute(query)).mappings().one_or_none()
         return None if row is None else job_from(row)
 
@@ -215,8 +177,14 @@ class PostgresJobs:
             query = query.where(tuple_(jobs.c.created_at, jobs.c.job_id) < position)
         return [job_from(row) for row in (await self._session.execute(query)).mappings()]
 
-    async def claim(self, limit: int) -> Sequence[Job]:
-        found = await self._session.execute(_CLAIM, {"limit": limit, "lease": self._lease})
+    async def claim(self, limit: int, after: str = "") -> Sequence[Job]:
+        wanted = {
+            "limit": limit,
+            "reach": limit + LOCKED_BY_OTHERS,
+            "after": after,
+            "lease": self._lease,
+        }
+        found = await self._session.execute(CLAIM, wanted)
         claimed = [job_from(row) for row in found.mappings()]
         self.changed.update(job.id for job in claimed)
         return claimed
@@ -241,7 +209,7 @@ class PostgresJobs:
 
     async def lock_lapsed(self, limit: int) -> Sequence[Job]:
         query = (
-            select(*_WHOLE)
+            select(*WHOLE)
             .where(_has_lapsed())
             .order_by(jobs.c.lease_expires_at)
             .limit(limit)
@@ -253,20 +221,11 @@ class PostgresJobs:
         found = await self._session.scalar(select(func.count()).where(_has_lapsed()))
         return found or 0
 
-    async def oldest_blocked(self) -> Sequence[Job]:
-        query = (
-            select(*_WHOLE)
-            .ext(distinct_on(jobs.c.project_id))
-            .where(jobs.c.state == "blocked")
-            .order_by(jobs.c.project_id, jobs.c.created_at)
-        )
-        return [job_from(row) for row in (await self._session.execute(query)).mappings()]
-
     async def depths(self) -> Depths:
         unfinished = or_(
             and_(jobs.c.state.in_(["pending", "retrying"]), jobs.c.kind == "queued"),
             jobs.c.state.in_(["admitting", "running"]),
-            jobs.c.state == "blocked",
+            and_(jobs.c.state == "blocked", jobs.c.kind == "queued"),
         )
         states = await self._session.execute(
             select(jobs.c.state, func.count().label("jobs"))

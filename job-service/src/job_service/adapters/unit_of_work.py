@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from job_service.adapters.postgres_attempts import PostgresAttempts
 from job_service.adapters.postgres_idempotency import PostgresIdempotency
 from job_service.adapters.postgres_jobs import PostgresJobs
+from job_service.adapters.postgres_queue import PostgresQueue
 from job_service.adapters.postgres_receipts import KnownKeys, PostgresReceipts
 from job_service.adapters.postgres_settlements import PostgresSettlements
 from service_kit.database import transaction
@@ -23,6 +24,7 @@ class PostgresWork:
     idempotency: PostgresIdempotency
     settlements: PostgresSettlements
     receipts: PostgresReceipts
+    queue: PostgresQueue
 
 
 class PostgresUnitOfWork:
@@ -56,6 +58,7 @@ class PostgresUnitOfWork:
                 idempotency=PostgresIdempotency(session),
                 settlements=PostgresSettlements(session),
                 receipts=receipts,
+                queue=PostgresQueue(session),
             )
         self._known_keys.add(receipts.seen)
         if jobs.changed:
