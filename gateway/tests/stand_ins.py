@@ -461,6 +461,7 @@ def a_job(**changes):
         "state": job_service_pb2.JOB_STATE_COMPLETED,
         "attempt": 1,
         "max_retries": 3,
+        "priority": 7,
         "created_at": stamp(),
         "started_at": stamp(NOW + timedelta(seconds=1)),
         "completed_at": stamp(NOW + timedelta(seconds=3)),

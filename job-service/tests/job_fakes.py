@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from event_fakes import FakeDeltas, WokenPublisher
@@ -35,14 +35,17 @@ from job_service.domain.targets import Model, Target, agree_terms
 from job_service.domain.vectors import packed
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.cancel_job import CancelJob
+from job_service.usecases.check_queue_room import CheckQueueRoom
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.expire_blocked import ExpireBlocked
 from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Depths, OpenHold, PlacedHold
 from job_service.usecases.purge_dead_letter import PurgeDeadLetter
+from job_service.usecases.queue_ports import BlockedLane
 from job_service.usecases.readmit_job import ReadmitJob, RetryRoute, RetryWish
 from job_service.usecases.reap_jobs import ReapJobs
 from job_service.usecases.reconcile_holds import ReconcileHolds
@@ -59,6 +62,7 @@ from service_kit.signatures import SigningKey
 from service_kit.testing.clock import FixedClock
 
 LEASE_SECONDS = 10.0
+BLOCKED_MAX_SECONDS = 3600.0
 SIGNER = SigningKey.generate()
 LOCAL_PRICE = 1_000_000_000_000
 YOTTA_PRICE = 10_000_000_000_000
@@ -164,6 +168,7 @@ async def admitted(work, job):
 class Tables:
     jobs: dict = field(default_factory=dict)
     available_at: dict = field(default_factory=dict)
+    blocked_at: dict = field(default_factory=dict)
     events: dict = field(default_factory=dict)
     attempts: dict = field(default_factory=dict)
     idempotency: dict = field(default_factory=dict)
@@ -176,6 +181,7 @@ class Tables:
         return Tables(
             dict(self.jobs),
             dict(self.available_at),
+            dict(self.blocked_at),
             {key: list(value) for key, value in self.events.items()},
             {key: dict(value) for key, value in self.attempts.items()},
             dict(self.idempotency),
@@ -226,6 +232,18 @@ class FakeStore:
     async def make_due(self, job_id):
         self.tables.available_at[job_id] = self.clock.now()
 
+    async def flood(self, job_id, count):
+        """Store so many more jobs like this one, as fast as may be."""
+        one, due_at = self.tables.jobs[job_id], self.tables.available_at[job_id]
+        for number in range(count):
+            copy = replace(one, id=f"{job_id}-{number}")
+            self.tables.jobs[copy.id] = copy
+            self.tables.available_at[copy.id] = due_at
+            self.tables.events[copy.id] = []
+
+    async def age_blocked(self, job_id, seconds):
+        self.tables.blocked_at[job_id] -= timedelta(seconds=seconds)
+
     async def events_of(self, job_id):
         return [event.type for event in self.tables.events[job_id]]
 
@@ -261,6 +279,7 @@ class FakeWork:
         self.receipts = FakeReceipts(tables, clock)
         self.dead_letters = FakeDeadLetters(tables, clock)
         self.audit = FakeAudit(tables)
+        self.queue = FakeQueue(tables, clock)
 
 
 class FakeJobs:
@@ -313,6 +332,8 @@ class FakeJobs:
                 stamps |= {"started_at": None, "completed_at": None, "cancel_requested": False}
             if now.state is JobState.RUNNING:
                 stamps["started_at"] = found.started_at or moment
+            if now.state is JobState.BLOCKED:
+                self._tables.blocked_at[now.id] = moment
             if now.state in CLAIMABLE_STATES:
                 self._tables.available_at[now.id] = moment + timedelta(seconds=now.delay_seconds)
             if now.state is JobState.RETRYING:
@@ -352,7 +373,7 @@ class FakeJobs:
         found.sort(key=lambda job: (job.created_at, job.id), reverse=True)
         return [replace(_without_content(job), result_text=None) for job in found[:limit]]
 
-    async def claim(self, limit):
+    async def claim(self, limit, after=""):
         due = [
             job
             for job in self._tables.jobs.values()
@@ -360,8 +381,19 @@ class FakeJobs:
             and job.is_queued
             and self._tables.available_at[job.id] <= self._clock.now()
         ]
-        due.sort(key=lambda job: (-job.priority, job.created_at))
-        return [await self._claim(job) for job in due[:limit]]
+        due.sort(key=_own_order)
+        running = Counter(
+            job.project_id
+            for job in self._tables.jobs.values()
+            if job.state is JobState.RUNNING and job.is_queued
+        )
+        turns = []
+        for job in due:
+            running[job.project_id] += 1
+            turn = (running[job.project_id], job.project_id <= after, job.project_id)
+            turns.append((turn, job))
+        turns.sort(key=lambda one: one[0])
+        return [await self._claim(job) for _, job in turns[:limit]]
 
     async def _claim(self, was):
         stored = await self.save(was, was.claimed(new_id()))
@@ -392,15 +424,6 @@ class FakeJobs:
             and job.lease_expires_at < self._clock.now()
         ]
 
-    async def oldest_blocked(self):
-        oldest = {}
-        for job in self._tables.jobs.values():
-            if job.state is JobState.BLOCKED:
-                first = oldest.setdefault(job.project_id, job)
-                if job.created_at < first.created_at:
-                    oldest[job.project_id] = job
-        return list(oldest.values())
-
     async def depths(self):
         unfinished = Counter(
             job.state.value for job in self._tables.jobs.values() if not job.state.is_final
@@ -422,6 +445,49 @@ def _is_still(found, was):
 def _without_content(job):
     bare = replace(job.specification, messages=(), inputs=(), sampling=Sampling())
     return replace(job, specification=bare, result_embeddings=None)
+
+
+def _own_order(job):
+    return (-job.priority, job.created_at)
+
+
+def _lane(job):
+    keys = [scope.scope_id for scope in job.scopes if scope.kind == "api_key"]
+    return BlockedLane(job.project_id, keys[0] if keys else "")
+
+
+class FakeQueue:
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
+
+    async def lock(self, project_id):
+        """One transaction at a time: nobody else is there."""
+
+    async def count(self, project_id, at_most):
+        waiting = [
+            job
+            for job in self._tables.jobs.values()
+            if job.project_id == project_id
+            and job.is_queued
+            and not job.state.is_final
+            and job.state is not JobState.RUNNING
+        ]
+        return min(at_most, len(waiting))
+
+    def _blocked(self):
+        return [job for job in self._tables.jobs.values() if job.state is JobState.BLOCKED]
+
+    async def blocked_lanes(self):
+        return sorted({_lane(job) for job in self._blocked()}, key=astuple)
+
+    async def first_blocked(self, lane):
+        found = [job for job in self._blocked() if _lane(job) == lane]
+        return min(found, key=_own_order, default=None)
+
+    async def lock_blocked_for(self, seconds, limit):
+        since, long_ago = self._tables.blocked_at, self._clock.now() - timedelta(seconds=seconds)
+        found = [job for job in self._blocked() if since[job.id] < long_ago]
+        return sorted(found, key=lambda job: since[job.id])[:limit]
 
 
 class FakeAttempts:
@@ -640,6 +706,11 @@ class FakeLedger:
         self.calls = []
         self.is_away = False
         self.refuse_settling = {}
+        # The calendar month, which has a budget of its own, and that of each hold.
+        self.period = "2026-01"
+        self.periods = {}
+        # Keys whose own cap is used up.
+        self.empty_keys = set()
 
     async def place_hold(self, job):
         self.calls.append(("place", job.hold_id))
@@ -650,15 +721,22 @@ class FakeLedger:
             raise an_error("HOLD_SETTLED", ErrorCode.FAILED_PRECONDITION)
         amount = job.agreed.hold_nanousd
         if job.hold_id not in self.holds:
-            if self.spent + amount > self.budget_nanousd:
+            has_room = self.spent + amount <= self.budget_nanousd
+            if not has_room or any(scope.scope_id in self.empty_keys for scope in job.scopes):
                 raise an_error("BUDGET_EXCEEDED", ErrorCode.RESOURCE_EXHAUSTED, "Too little left.")
             self.holds[job.hold_id] = amount
-        return PlacedHold(self.holds[job.hold_id], "2026-01")
+            self.periods[job.hold_id] = self.period
+        return PlacedHold(self.holds[job.hold_id], self.periods[job.hold_id])
 
     @property
     def spent(self):
-        held = sum(amount for hold, amount in self.holds.items() if hold not in self.settled)
-        return held + sum(amount for _, amount in self.settled.values())
+        """What is held or was charged in this month."""
+        amounts = self.holds | {hold: amount for hold, (_, amount) in self.settled.items()}
+        return sum(
+            amount
+            for hold, amount in amounts.items()
+            if self.periods.get(hold, self.period) == self.period
+        )
 
     async def settle(self, settlement):
         self.calls.append((settlement.kind.value, settlement.hold_id))
@@ -831,7 +909,10 @@ class World:
         self.background, self.hints = FakeBackground(), FakeHints()
         self.metrics, self.live = FakeMetrics(), LiveAttempts()
         self.policy = RetryPolicy(backoff_seconds=60, max_lost=5, wait_seconds=0.5)
-        self.submit = SubmitJob(self.store, self.prices, self.targets, self.metrics)
+        self.check_room = CheckQueueRoom(10_000, self.clock)
+        self.submit = SubmitJob(
+            self.store, self.prices, self.targets, self.metrics, self.check_room
+        )
         self.signer = SIGNER
         self.store_change = StoreChange(self.signer, self.metrics)
         self.admit = AdmitJob(
@@ -885,6 +966,9 @@ class World:
             _seen_at=self.clock.monotonic(),
         )
         self.unblock = UnblockJobs(self.store, self.admit)
+        self.expire_blocked = ExpireBlocked(
+            self.store, self.hints, self.metrics, self.store_change, BLOCKED_MAX_SECONDS
+        )
         self.relay = RelaySettlements(self.store, self.ledger, self.metrics, LEASE_SECONDS)
         self.reconcile = ReconcileHolds(
             self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60

@@ -1,5 +1,7 @@
 """Queued jobs and dry runs over HTTP."""
 
+from datetime import timedelta
+
 import pytest
 from weir.job.v1 import job_service_pb2
 from weir.router.v1 import router_service_pb2
@@ -23,6 +25,7 @@ async def test_job_is_accepted(http, script, person):
             "model": "smollm2",
             "residency": "local_only",
             "max_retries": 0,
+            "priority": -100,
         },
     )
 
@@ -32,6 +35,7 @@ async def test_job_is_accepted(http, script, person):
     sent = script.last("CreateJob").request
     assert (sent.project_id, sent.request_id) == (PROJECT_ID, "k1")
     assert sent.HasField("max_retries")
+    assert sent.priority == -100
     specification = sent.specification
     assert (specification.type, specification.model) == ("generation_v2", "smollm2")
     assert [(m.role, m.content) for m in specification.messages] == [
@@ -50,6 +54,7 @@ async def test_defaults_of_a_job(http, script, person):
     assert (sent.project_id, sent.request_id) == ("", "")
     assert sent.specification.model == "auto"
     assert not sent.HasField("max_retries")
+    assert sent.priority == 0
     assert [message.role for message in sent.specification.messages] == ["user"]
 
 
@@ -88,6 +93,30 @@ async def test_bad_jobs_are_refused(http, script, person, changes):
     assert not script.of("CreateJob")
 
 
+@pytest.mark.parametrize("priority", [-101, 101, 0.5])
+async def test_field_out_of_bounds_is_named(http, script, person, priority):
+    """Whoever sent it learns which one it was."""
+    answer = await http.post("/api/v1/jobs", headers=person, json={**JOB, "priority": priority})
+
+    assert answer.status_code == 422
+    assert "priority" in answer.text
+    assert not script.of("CreateJob")
+
+
+async def test_full_queue_says_when_to_come_again(http, script, person):
+    """X-R26: 429 for whoever floods the queue; nothing about quotas that money would raise."""
+    full = refusal(ErrorCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
+    full.retry_after = timedelta(seconds=10)
+    script.answers["CreateJob"] = full
+
+    answer = await http.post("/api/v1/jobs", headers=person, json=JOB)
+
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "10"
+    assert "x-should-retry" not in answer.headers
+    assert answer.json()["title"] == "QUEUE_FULL"
+
+
 async def test_whole_job(http, person):
     """Every field of the documents, and the decision behind it."""
     found = (await http.get(f"/api/v1/jobs/{JOB_ID}", headers=person)).json()
@@ -101,6 +130,7 @@ async def test_whole_job(http, person):
         "attempt": 1,
         "retry_count": 0,
         "max_retries": 3,
+        "priority": 7,
         "failure_reason": None,
         "last_error": None,
         "created_at": "2026-01-02T03:04:05Z",

@@ -30,9 +30,11 @@ from job_service.entrypoints.job_handlers import JobHandlers, JobUseCases
 from job_service.settings import Settings
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.cancel_job import CancelJob
+from job_service.usecases.check_queue_room import CheckQueueRoom
 from job_service.usecases.create_job import CreateJob
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
+from job_service.usecases.expire_blocked import ExpireBlocked
 from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob, ListJobs
 from job_service.usecases.get_receipt import GetReceipt, ListReceiptKeys
@@ -70,6 +72,7 @@ DEAD_LETTER_SERVICE: Final = "weir.job.v1.DeadLetterService"
 AUDIENCES: Final = ("weir", "weir-internal")
 DENIALS_SECONDS: Final = 2.0
 DEPTHS_SECONDS: Final = 5.0
+EXPIRE_SECONDS: Final = 60.0
 PUBLISH_SECONDS: Final = 60.0
 # The most that an attempt may wait for Redis, once a second at that.
 DELTAS_SECONDS: Final = 0.2
@@ -138,6 +141,7 @@ class _Parts:
     dispatch: DispatchJobs
     reap: ReapJobs
     unblock: UnblockJobs
+    expire_blocked: ExpireBlocked
     relay: RelaySettlements
     reconcile: ReconcileHolds
     measure: MeasureDepths
@@ -201,7 +205,8 @@ def _assemble(
         max_lost=settings.max_lost_leases,
         wait_seconds=settings.no_capacity_wait_seconds,
     )
-    submit = SubmitJob(work, prices, targets, job_metrics)
+    check_room = CheckQueueRoom(settings.max_queued_jobs_per_project, clock)
+    submit = SubmitJob(work, prices, targets, job_metrics, check_room)
     signer = SigningKey.load(settings.receipt_signing_key_file)
     store_change = StoreChange(signer, job_metrics)
     admit = AdmitJob(work, ledger, prices, targets, hints, job_metrics, store_change)
@@ -267,6 +272,9 @@ def _assemble(
             ),
         ),
         unblock=UnblockJobs(work, admit),
+        expire_blocked=ExpireBlocked(
+            work, hints, job_metrics, store_change, settings.blocked_max_seconds
+        ),
         relay=RelaySettlements(work, ledger, job_metrics, settings.lease_seconds),
         reconcile=ReconcileHolds(
             work, ledger, hints, job_metrics, settings.reconcile_after_seconds
@@ -306,6 +314,12 @@ def _loops(settings: Settings, parts: _Parts, registry: CollectorRegistry) -> li
         PeriodicLoop("dispatch", poll, parts.dispatch, wake=hints.dispatch, registry=registry),
         PeriodicLoop("reap", poll, parts.reap, registry=registry),
         PeriodicLoop("unblock", poll, parts.unblock, registry=registry),
+        PeriodicLoop(
+            "expire-blocked",
+            min(EXPIRE_SECONDS, settings.blocked_max_seconds / 2),
+            parts.expire_blocked,
+            registry=registry,
+        ),
         PeriodicLoop("relay", poll, parts.relay, wake=hints.relay, registry=registry),
         PeriodicLoop(
             "reconcile", settings.reconcile_after_seconds / 2, parts.reconcile, registry=registry

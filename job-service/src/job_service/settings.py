@@ -46,6 +46,10 @@ class Settings(ServiceSettings):
     """The pause of queued work that nothing could take; it grows where certain targets are away."""
     dispatch_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     """Queued jobs that one replica runs at once."""
+    max_queued_jobs_per_project: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """So many jobs of a project may wait: for a hold, a place, a retry or a budget."""
+    blocked_max_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 604_800.0
+    """After so long a job that its budget blocks is given up."""
     execution_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """How long one attempt may take."""
     price_keep_seconds: Seconds = 60.0

@@ -1,5 +1,6 @@
 """Real Postgres behind the ports, with the same handles for tests as the fake store."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -7,9 +8,10 @@ import asyncpg
 import pytest
 from job_fakes import LEASE_SECONDS, FakeStore, World, until
 from service_client import answers, client_of
+from sqlalchemy import text
 from stand_ins import standing_in
 
-from job_service.adapters.tables import metadata
+from job_service.adapters.tables import jobs, metadata
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
 from job_service.bootstrap import job_service
 from job_service.domain.settlement import SettlementKind
@@ -43,6 +45,54 @@ class PostgresStore(PostgresUnitOfWork):
     async def make_due(self, job_id):
         await self._connection.execute(
             "UPDATE jobs SET available_at = now() WHERE job_id = $1", job_id
+        )
+
+    async def flood(self, job_id, count):
+        others = ", ".join(column.name for column in jobs.c if column.name != "job_id")
+        await self._connection.execute(
+            f"INSERT INTO jobs (job_id, {others}) SELECT job_id || '-' || number, {others}"
+            " FROM jobs, generate_series(1, $2) number WHERE job_id = $1",
+            job_id,
+            count,
+        )
+
+    async def analyze(self):
+        await self._connection.execute("ANALYZE jobs")
+
+    async def rows_looked_at(self, statement, values):
+        """Return how many rows of jobs a statement looks at, and undo what it did."""
+        async with sessions(self.engine)() as session:
+            plan = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+            found = await session.scalar(plan, values)
+            await session.rollback()
+        return _rows_looked_at(found[0]["Plan"])
+
+    async def held_up(self, statement, values, meanwhile):
+        """Run a statement that waits for advisory lock 7, and something else while it does.
+
+        Return the rows that it gives, and what came of the other.
+        """
+        await self._connection.execute("SELECT pg_advisory_lock(7)")
+        late = asyncio.create_task(self._rows(statement, values))
+        await until(self._somebody_waits)
+        other = await meanwhile()
+        await self._connection.execute("SELECT pg_advisory_unlock(7)")
+        return await late, other
+
+    async def _rows(self, statement, values):
+        async with sessions(self.engine).begin() as session:
+            return (await session.execute(text(statement), values)).all()
+
+    async def _somebody_waits(self):
+        return await self._connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+        )
+
+    async def age_blocked(self, job_id, seconds):
+        await self._connection.execute(
+            "UPDATE jobs SET blocked_at = blocked_at - $2::interval WHERE job_id = $1",
+            job_id,
+            timedelta(seconds=seconds),
         )
 
     async def seconds_until_due(self, job_id):
@@ -96,6 +146,15 @@ class PostgresStore(PostgresUnitOfWork):
     async def keys(self):
         rows = await self._connection.fetch("SELECT key, job_id FROM idempotency")
         return {row["key"]: row["job_id"] for row in rows}
+
+
+def _rows_looked_at(plan):
+    """Sum up what each scan of jobs gave out and what it left aside."""
+    rows = sum(_rows_looked_at(part) for part in plan.get("Plans", ()))
+    if plan.get("Relation Name") == "jobs" and plan["Node Type"].endswith("Scan"):
+        seen = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+        rows += seen * plan["Actual Loops"]
+    return rows
 
 
 @pytest.fixture(scope="session")

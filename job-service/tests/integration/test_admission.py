@@ -16,6 +16,7 @@ from job_service.domain.execution import Delta
 from job_service.domain.job import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind, Message, Sampling
+from job_service.usecases import unblock_jobs
 from job_service.usecases.run_job import Ended
 from service_kit.errors import ErrorCode, InvalidArgument, Unavailable
 
@@ -33,6 +34,13 @@ class TestCreate:
         assert world.ledger.holds == {f"{job.id}:1": TERMS.hold_nanousd}
         assert job.period == "2026-01"
         assert world.hints.said["work"] == 1
+
+    async def test_job_of_a_key_uses_the_key_s_budget_too(self, world):
+        """Where none was set for it, cost-service leaves it aside."""
+        job = await world.create(a_submission(api_key_id="k1"))
+        project, key = (await world.store.stored(job.id)).scopes
+        assert (project.kind, project.scope_id, project.default_cap) == ("project", "p1", True)
+        assert (key.kind, key.scope_id, key.default_cap) == ("api_key", "k1", False)
 
     async def test_refused_job_is_blocked(self, world):
         world.ledger.budget_nanousd = 0
@@ -237,12 +245,13 @@ class TestInteractive:
         events = await run(world, a_submission(JobKind.INTERACTIVE))
         assert isinstance(events[-1], Ended)
 
-    async def test_no_capacity_is_told_and_voided(self, world):
+    @pytest.mark.parametrize("reason", ["NO_CAPACITY", "TARGET_UNAVAILABLE"])
+    async def test_no_capacity_is_told_and_voided(self, world, reason):
         """X-P15: interactive work is 503, and its hold is released."""
-        world.executor.play((an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED),))
+        world.executor.play((an_error(reason, ErrorCode.UNAVAILABLE),))
         with pytest.raises(JobFailed) as caught:
             await run(world, a_submission(JobKind.INTERACTIVE))
-        assert (caught.value.reason, caught.value.code) == ("NO_CAPACITY", ErrorCode.UNAVAILABLE)
+        assert (caught.value.reason, caught.value.code) == (reason, ErrorCode.UNAVAILABLE)
         await world.background.done()
         await world.relay()
         assert list(world.ledger.settled.values()) == [("void", 0)]
@@ -314,6 +323,54 @@ class TestBlocked:
         await world.cancel("p1", first.id)
         await world.relay()
         assert await world.unblock() == 1
+
+    async def test_released_by_a_new_month(self, world):
+        """Each month has its budget; the job counts for the one in which it was held."""
+        world.ledger.budget_nanousd = TERMS.hold_nanousd
+        await world.create(a_submission())
+        job = await world.create(a_submission())
+        assert await world.unblock() == 0
+
+        world.ledger.period = "2026-02"
+        assert await world.unblock() == 1
+        stored = await world.store.stored(job.id)
+        assert (stored.state, stored.period) == (JobState.PENDING, "2026-02")
+
+    async def test_highest_priority_goes_first(self, world):
+        """And whoever is refused keeps those behind from going, however small they are."""
+        world.ledger.budget_nanousd = 0
+        small = await world.create(a_submission())
+        sampling = Sampling(max_tokens=100 * TERMS.max_tokens)
+        large = await world.create(
+            a_submission(priority=1, specification=replace(HELLO, sampling=sampling))
+        )
+        world.ledger.budget_nanousd = 2 * TERMS.hold_nanousd
+        assert await world.unblock() == 0
+
+        world.ledger.budget_nanousd = 10**18
+        assert await world.unblock() == 2
+        placed = [hold for call, hold in world.ledger.calls if call == "place"]
+        assert placed[-2:] == [large.hold_id, small.hold_id]
+
+    async def test_key_without_budget_holds_up_nobody_else(self, world):
+        """What waits for a key's own cap does not stand before what waits for the project's."""
+        world.ledger.budget_nanousd = 0
+        world.ledger.empty_keys.add("k1")
+        with_key = await world.create(a_submission(api_key_id="k1"))
+        without = await world.create(a_submission())
+        world.ledger.budget_nanousd = 10**18
+        assert await world.unblock() == 1
+        assert (await world.store.stored(with_key.id)).state is JobState.BLOCKED
+        assert (await world.store.stored(without.id)).state is JobState.PENDING
+
+    async def test_long_queue_is_let_go_in_several_rounds(self, world, monkeypatch):
+        """So that a budget topped up meanwhile does not wait for the end of this one."""
+        monkeypatch.setattr(unblock_jobs, "MOST_IN_A_ROUND", 2)
+        world.ledger.budget_nanousd = 0
+        for _ in range(3):
+            await world.create(a_submission())
+        world.ledger.budget_nanousd = 10**18
+        assert [await world.unblock() for _ in range(3)] == [2, 1, 0]
 
     async def test_one_project_does_not_hold_up_another(self, world):
         world.ledger.budget_nanousd = 0

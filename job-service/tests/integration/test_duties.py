@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from job_fakes import (
     ANSWER,
+    BLOCKED_MAX_SECONDS,
     DECISION,
     LEASE_SECONDS,
     STARTED,
@@ -24,6 +25,7 @@ from job_service.domain.execution import Delta, Dispatching, Progress
 from job_service.domain.job import AMBIGUOUS, INTERRUPTED, JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind
+from job_service.usecases import dispatch_jobs, expire_blocked
 from job_service.usecases.execute_attempt import StopSignal
 from service_kit.errors import ErrorCode
 
@@ -86,6 +88,114 @@ class TestDispatch:
         await world.background.done()
         stored = await world.store.stored(job.id)
         assert (stored.state, stored.lost_count) == (JobState.PENDING, 0)
+
+
+class TestTargetsAway:
+    """X-P15: every target is open or unavailable."""
+
+    async def test_queued_work_waits_with_its_hold(self, world):
+        """However often it is offered: no retry is used up, and it runs once a target is back."""
+        world.executor.play((an_error("TARGET_UNAVAILABLE", ErrorCode.UNAVAILABLE),))
+        job = await world.create(a_submission(max_retries=0))
+        for _ in range(10):
+            await world.store.make_due(job.id)
+            assert await world.dispatch() == 1
+            await world.background.done()
+        stored = await world.store.stored(job.id)
+        assert (stored.state, stored.retry_count, stored.waits) == (JobState.PENDING, 0, 10)
+        assert await world.reconcile() == 0
+        assert (await world.store.settlements(), world.ledger.settled) == ({}, {})
+
+        world.executor.play(ANSWER)
+        await world.store.make_due(job.id)
+        await world.dispatch_all()
+        await world.relay()
+        assert world.ledger.settled == {job.hold_id: ("post", 33 * 1_000_000)}
+
+    async def test_cancelled_meanwhile_it_lets_its_hold_go(self, world):
+        world.executor.play((an_error("TARGET_UNAVAILABLE", ErrorCode.UNAVAILABLE),))
+        job = await world.create(a_submission())
+        await world.dispatch()
+        await world.background.done()
+        await world.cancel("p1", job.id)
+        await world.relay()
+        assert world.ledger.settled == {job.hold_id: ("void", 0)}
+
+
+class TestTurns:
+    async def test_each_round_begins_with_the_next_project(self, world):
+        """One place, jobs that end at once: no project is served twice in a row."""
+        world.dispatch.places.most = world.dispatch.places.limit = 1
+        for project_id in ("p1", "p1", "p1", "p2", "p2"):
+            await world.create(a_submission(project_id=project_id))
+        await world.dispatch_all()
+        order = [job.project_id for job in world.executor.jobs]
+        assert order == ["p1", "p2", "p1", "p2", "p1"]
+
+    async def test_large_share_is_claimed_in_rounds(self, world, monkeypatch):
+        """The next one comes at once."""
+        monkeypatch.setattr(dispatch_jobs, "MOST_AT_ONCE", 2)
+        for _ in range(3):
+            await world.create(a_submission())
+        assert await world.dispatch() == 2
+        assert world.hints.said["place"] == 1
+        assert await world.dispatch() == 1
+        await world.background.done()
+
+
+class TestExpireBlocked:
+    async def blocked(self, world, seconds=BLOCKED_MAX_SECONDS + 1):
+        budget, world.ledger.budget_nanousd = world.ledger.budget_nanousd, 0
+        job = await world.create(a_submission())
+        await world.store.age_blocked(job.id, seconds)
+        world.ledger.budget_nanousd = budget
+        return job
+
+    async def test_fails_with_its_void(self, world):
+        """C6: in one transaction, like every end."""
+        job = await self.blocked(world)
+        assert await world.expire_blocked() == 1
+        stored = await world.store.stored(job.id)
+        assert (stored.state, stored.failure_reason) == (JobState.FAILED, "BUDGET_WAIT_EXPIRED")
+        assert stored.completed_at is not None
+        assert (await world.store.settlements()) == {job.hold_id: (SettlementKind.VOID, 0, False)}
+        assert (await world.store.events_of(job.id))[-1] == "failed"
+        assert world.hints.said["settlement"] == 1
+        assert await world.unblock() == 0
+
+    async def test_who_waits_for_less_goes_on_waiting(self, world):
+        job = await self.blocked(world, BLOCKED_MAX_SECONDS - 60)
+        assert await world.expire_blocked() == 0
+        assert await world.unblock() == 1
+        await world.store.age_blocked(job.id, 10 * BLOCKED_MAX_SECONDS)
+        assert await world.expire_blocked() == 0
+
+    async def test_many_end_in_one_round(self, world, monkeypatch):
+        monkeypatch.setattr(expire_blocked, "BATCH", 2)
+        for _ in range(5):
+            await self.blocked(world)
+        assert await world.expire_blocked() == 5
+
+    async def test_two_replicas_end_each_once(self, world):
+        jobs = [await self.blocked(world) for _ in range(5)]
+        ended = await asyncio.gather(*(world.expire_blocked() for _ in range(4)))
+        assert sum(ended) == 5
+        for job in jobs:
+            assert (await world.store.events_of(job.id)).count("failed") == 1
+
+    async def test_hold_that_is_granted_at_the_same_moment_is_let_go(self, world):
+        """Whichever of the two comes first, one of them counts, and nothing stays held."""
+        jobs = [await self.blocked(world) for _ in range(5)]
+        await asyncio.gather(world.unblock(), world.expire_blocked())
+        while await world.relay():
+            pass
+        for job in jobs:
+            stored = await world.store.stored(job.id)
+            if stored.state is JobState.PENDING:
+                assert job.hold_id in world.ledger.holds
+            else:
+                assert stored.failure_reason == "BUDGET_WAIT_EXPIRED"
+                assert world.ledger.settled[job.hold_id] == ("void", 0)
 
 
 class TestReap:

@@ -320,19 +320,6 @@ class TestClaiming:
             assert await work.jobs.claim(10) == []
 
 
-class TestBlocked:
-    async def test_oldest_of_each_project(self, store):
-        made = {}
-        for project_id in ("p1", "p1", "p2"):
-            job = await added(store, project_id=project_id)
-            await save(store, job, job.refused("NO_BUDGET", "None."))
-            made.setdefault(project_id, job.id)
-        async with store() as work:
-            found = await work.jobs.oldest_blocked()
-        assert {job.project_id: job.id for job in found} == made
-        assert all(job.specification.messages for job in found)
-
-
 class TestIdempotency:
     KEY = IdempotencyKey("p1", "CreateJob", "k1")
 

@@ -6,6 +6,7 @@ import json
 import pytest
 from job_fakes import until
 from service_client import Client, client_of, specification
+from weir.cost.v1 import ledger_service_pb2 as ledger_pb
 from weir.job.v1 import dead_letter_service_pb2 as dead_pb
 from weir.job.v1 import job_service_pb2 as pb
 
@@ -201,6 +202,42 @@ class TestQueued:
             assert created.failure_reason == "BUDGET_EXCEEDED"
             others.cost.budget = 10**18
             await client.reaches(created.job_id, pb.JOB_STATE_COMPLETED)
+
+    async def test_blocked_for_too_long(self, service, others):
+        """C6: given up, with a void that keeps the hold from ever being placed."""
+        async with service(blocked_max_seconds=1) as client:
+            others.cost.budget = 0
+            created = await client.create("one two")
+            job = await client.reaches(created.job_id, pb.JOB_STATE_FAILED)
+            assert job.failure_reason == "BUDGET_WAIT_EXPIRED"
+            await until(lambda: others.cost.settled.get(hold_of(job)) == ("void", 0))
+
+    async def test_full_queue_and_priority(self, service, others):
+        """X-R26: refused with a time to come again; what is in keeps its place."""
+        async with service(max_queued_jobs_per_project=1) as client:
+            others.cost.budget = 0
+            created = await client.create("one two", priority=7)
+            assert created.priority == 7
+            with pytest.raises(ServiceError) as caught:
+                await client.create("three")
+            assert (caught.value.reason, caught.value.code) == (
+                "QUEUE_FULL",
+                ErrorCode.RESOURCE_EXHAUSTED,
+            )
+            assert caught.value.retry_after.total_seconds() > 0
+
+    async def test_budget_of_the_api_key_is_named(self, service, issuer, others):
+        """A hold is asked for in the key's scope as well as in its project's."""
+        async with service() as client:
+            client.token = issuer.key_token(scope="inference")
+            job = await client.create("one two")
+            await until(lambda: hold_of(job) in others.cost.holds)
+            scopes = others.cost.holds[hold_of(job)].scopes
+            assert [(scope.kind, scope.scope_id) for scope in scopes] == [
+                (ledger_pb.BUDGET_SCOPE_KIND_PROJECT, "project-1"),
+                (ledger_pb.BUDGET_SCOPE_KIND_API_KEY, "key-1"),
+            ]
+            assert not scopes[1].default_cap
 
     async def test_failing_job_ends_as_a_dead_letter(self, service, others):
         async with service() as client:

@@ -310,6 +310,7 @@ def create_job_request(
             sampling=worker_pb.SamplingParameters(max_tokens=payload.max_tokens or 0),
             residency=RESIDENCIES[body.residency],
         ),
+        priority=body.priority,
     )
     if body.max_retries is not None:
         request.max_retries = body.max_retries
@@ -333,6 +334,7 @@ def job_view(job: job_pb.Job, *, with_result: bool) -> JobView:
         attempt=job.attempt,
         retry_count=job.retry_count,
         max_retries=job.max_retries,
+        priority=job.priority,
         failure_reason=job.failure_reason or None,
         last_error=job.last_error or None,
         created_at=time_of(job.created_at),

@@ -7,11 +7,15 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from job_service.adapters import documents
+from job_service.adapters.tables import jobs
 from job_service.domain.charge import Terms, Usage, UsageSource
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import FinishReason
 from job_service.domain.job import Dispatch, Job, JobState
 from job_service.domain.specification import JobKind
+
+# Vectors may have megabytes, and only a replay wants them.
+WHOLE = tuple(column for column in jobs.c if column.name != "result_embeddings")
 
 
 def fixed_columns(job: Job) -> dict[str, Any]:
@@ -28,6 +32,7 @@ def fixed_columns(job: Job) -> dict[str, Any]:
         "scopes": documents.scopes_to_document(job.scopes),
         "max_retries": job.max_retries,
         "origin_request_id": job.origin_request_id,
+        "api_key_id": next((one.scope_id for one in job.scopes if one.kind == "api_key"), ""),
     }
 
 

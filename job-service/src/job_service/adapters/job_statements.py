@@ -28,6 +28,7 @@ _STAMPS: Final = {
     # What is told of it begins anew.
     "readmitted": "started_at = NULL, completed_at = NULL, cancel_requested_at = NULL",
     "started": "started_at = coalesce(jobs.started_at, now())",
+    "blocked": "blocked_at = now()",
     "available": "available_at = now() + :delay",
     "available_for_retry": "available_at = now() + :delay, next_retry_at = now() + :delay",
     "completed": "completed_at = now(), next_retry_at = NULL",
@@ -63,6 +64,8 @@ def _stamps(was: Job, now: Job) -> Iterable[str]:
         yield "readmitted"
     if now.state is JobState.RUNNING:
         yield "started"
+    if now.state is JobState.BLOCKED:
+        yield "blocked"
     if now.state is JobState.RETRYING:
         yield "available_for_retry"
     elif now.state in CLAIMABLE_STATES:

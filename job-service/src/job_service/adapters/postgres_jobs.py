@@ -14,15 +14,15 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from job_service.adapters.claim_statement import CLAIM, LOCKED_BY_OTHERS
 from job_service.adapters.documents import decision_to_document
 from job_service.adapters.job_rows import (
     STAMPS,
+    WHOLE,
     changed_columns,
     changing_columns,
     fixed_columns,
@@ -42,69 +42,23 @@ from job_service.domain.job import Job, JobState
 from job_service.domain.lifecycle import event_of
 from job_service.usecases.ports import Depths, JobPosition
 
-# Vectors may have megabytes, and only a replay wants them.
-_WHOLE = tuple(column for column in jobs.c if column.name != "result_embeddings")
-_WITHOUT_CONTENT = tuple(column for column in _WHOLE if column.name != "content")
+_WITHOUT_CONTENT = tuple(column for column in WHOLE if column.name != "content")
 _FOR_LISTS = tuple(column for column in _WITHOUT_CONTENT if column.name != "result_text")
 
 # Built once: naming all these columns anew for each query would cost more than the query.
 _FIND_ANYWHERE = select(*_WITHOUT_CONTENT).where(jobs.c.job_id == bindparam("job_id"))
 _FIND = _FIND_ANYWHERE.where(jobs.c.project_id == bindparam("project_id"))
-_LOCK = select(*_WHOLE).where(jobs.c.job_id == bindparam("job_id")).with_for_update()
+_LOCK = select(*WHOLE).where(jobs.c.job_id == bindparam("job_id")).with_for_update()
 # What somebody held and let go of, by the database's clock.
 _HAS_LAPSED = and_(jobs.c.state.in_(["admitting", "running"]), jobs.c.lease_expires_at < func.now())
 _LOCK_LAPSED = (
-    select(*_WHOLE)
+    select(*WHOLE)
     .where(_HAS_LAPSED)
     .order_by(jobs.c.lease_expires_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
 _COUNT_LAPSED = select(func.count()).where(_HAS_LAPSED)
-_BLOCKED = (
-    select(*_WHOLE)
-    .ext(distinct_on(jobs.c.project_id))
-    .where(jobs.c.state == "blocked")
-    .order_by(jobs.c.project_id, jobs.c.created_at)
-)
-
-_CLAIM = text(
-    """
-    WITH due AS MATERIALIZED (
-        SELECT job_id FROM jobs
-        WHERE state IN ('pending', 'retrying') AND kind = 'queued' AND available_at <= now()
-        ORDER BY priority DESC, created_at
-        LIMIT :limit
-        FOR UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE jobs SET
-            state = 'running',
-            attempt = jobs.attempt + 1,
-            lease_token = gen_random_uuid()::text,
-            lease_expires_at = now() + :lease,
-            started_at = coalesce(jobs.started_at, now()),
-            next_retry_at = NULL,
-            dispatched_target = NULL,
-            client_task_id = NULL,
-            usage_counted = 0,
-            decision = NULL,
-            executed_target = NULL,
-            executed_model = NULL,
-            event_seq = jobs.event_seq + 1
-        FROM due WHERE jobs.job_id = due.job_id
-        RETURNING jobs.*
-    ), opened AS (
-        INSERT INTO attempts (job_id, attempt, admission)
-        SELECT job_id, attempt, admission FROM claimed
-    ), told AS (
-        INSERT INTO lifecycle_events (job_id, seq, type, details)
-        SELECT job_id, event_seq, 'running',
-               jsonb_build_object('attempt', attempt, 'retry_count', retry_count)
-        FROM claimed
-    )
-    SELECT * FROM claimed ORDER BY priority DESC, created_at
-    """
-).columns(*jobs.c)
 
 
 class PostgresJobs:
@@ -198,8 +152,14 @@ class PostgresJobs:
             query = query.where(tuple_(jobs.c.created_at, jobs.c.job_id) < position)
         return [job_from(row) for row in (await self._session.execute(query)).mappings()]
 
-    async def claim(self, limit: int) -> Sequence[Job]:
-        found = await self._session.execute(_CLAIM, {"limit": limit, "lease": self._lease})
+    async def claim(self, limit: int, after: str = "") -> Sequence[Job]:
+        wanted = {
+            "limit": limit,
+            "reach": limit + LOCKED_BY_OTHERS,
+            "after": after,
+            "lease": self._lease,
+        }
+        found = await self._session.execute(CLAIM, wanted)
         claimed = [job_from(row) for row in found.mappings()]
         self.changed.update(job.id for job in claimed)
         return claimed
@@ -223,14 +183,11 @@ class PostgresJobs:
         found: int = (await self._session.execute(_COUNT_LAPSED)).scalar_one()
         return found
 
-    async def oldest_blocked(self) -> Sequence[Job]:
-        return [job_from(row) for row in (await self._session.execute(_BLOCKED)).mappings()]
-
     async def depths(self) -> Depths:
         unfinished = or_(
             and_(jobs.c.state.in_(["pending", "retrying"]), jobs.c.kind == "queued"),
             jobs.c.state.in_(["admitting", "running"]),
-            jobs.c.state == "blocked",
+            and_(jobs.c.state == "blocked", jobs.c.kind == "queued"),
         )
         states = await self._session.execute(
             select(jobs.c.state, func.count().label("jobs"))

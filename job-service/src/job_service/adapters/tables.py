@@ -89,6 +89,10 @@ jobs = Table(
     Column("waits", Integer, nullable=False, server_default=ZERO),
     # when a person removed what it contained
     Column("purged_at", DateTime(timezone=True)),
+    # of the key it was submitted with; empty for a person
+    Column("api_key_id", Text, nullable=False, server_default=text("''")),
+    # since when its budget refuses it; stays when it goes on
+    Column("blocked_at", DateTime(timezone=True)),
     CheckConstraint("kind IN ('queued', 'interactive')", name="kind_known"),
     CheckConstraint(
         "state IN ('admitting', 'blocked', 'pending', 'running', 'retrying',"
@@ -104,10 +108,14 @@ jobs = Table(
     CheckConstraint("charge_nanousd BETWEEN 0 AND hold_nanousd", name="charge_within_hold"),
     CheckConstraint("provider_cost_nanousd >= 0", name="provider_cost_not_negative"),
 )
+# What has its hold and waits for a place, in the order in which each project's is claimed. The due
+# time is there so that whatever is not due is passed over without a look at its row.
 Index(
-    "ix_jobs_claim",
+    "ix_jobs_queue",
+    jobs.c.project_id,
     jobs.c.priority.desc(),
     jobs.c.created_at,
+    jobs.c.available_at,
     postgresql_where=text("state IN ('pending', 'retrying') AND kind = 'queued'"),
 )
 Index(
@@ -115,11 +123,15 @@ Index(
     jobs.c.lease_expires_at,
     postgresql_where=text("state IN ('admitting', 'running')"),
 )
+# What has no hold yet, in the order in which the blocked jobs of each budget are tried.
 Index(
-    "ix_jobs_blocked",
+    "ix_jobs_unheld",
+    jobs.c.state,
     jobs.c.project_id,
+    jobs.c.api_key_id,
+    jobs.c.priority.desc(),
     jobs.c.created_at,
-    postgresql_where=text("state = 'blocked'"),
+    postgresql_where=text("state IN ('admitting', 'blocked') AND kind = 'queued'"),
 )
 Index("ix_jobs_page", jobs.c.project_id, jobs.c.created_at, jobs.c.job_id)
 Index(

@@ -13,6 +13,7 @@ from job_service.adapters.postgres_audit import PostgresAudit
 from job_service.adapters.postgres_dead_letters import PostgresDeadLetters
 from job_service.adapters.postgres_idempotency import PostgresIdempotency
 from job_service.adapters.postgres_jobs import PostgresJobs
+from job_service.adapters.postgres_queue import PostgresQueue
 from job_service.adapters.postgres_receipts import KnownKeys, PostgresReceipts
 from job_service.adapters.postgres_settlements import PostgresSettlements
 from service_kit.database import transaction
@@ -27,6 +28,7 @@ class PostgresWork:
     receipts: PostgresReceipts
     dead_letters: PostgresDeadLetters
     audit: PostgresAudit
+    queue: PostgresQueue
 
 
 class PostgresUnitOfWork:
@@ -62,6 +64,7 @@ class PostgresUnitOfWork:
                 receipts=receipts,
                 dead_letters=PostgresDeadLetters(session),
                 audit=PostgresAudit(session),
+                queue=PostgresQueue(session),
             )
         self._known_keys.add(receipts.seen)
         if jobs.changed:

@@ -76,6 +76,18 @@ class EventCursorInvalid(ServiceError):
         super().__init__("This was never a cursor of this job's events.")
 
 
+class QueueFull(ServiceError):
+    code = ErrorCode.RESOURCE_EXHAUSTED
+    reason = "QUEUE_FULL"
+
+    def __init__(self, project_id: str, cap: int) -> None:
+        super().__init__(
+            f"Project {project_id} has {cap} jobs waiting, and may not have more.",
+            metadata={"project_id": project_id, "max_queued_jobs": str(cap)},
+            retry_after=timedelta(seconds=10),
+        )
+
+
 class ModelNotFound(ServiceError):
     code = ErrorCode.NOT_FOUND
     reason = "MODEL_NOT_FOUND"

@@ -133,6 +133,7 @@ def job_to_proto(job: Job) -> pb.Job:
         finish_reason=_finish_reason(job.finish_reason),
         result_text=job.result_text or "",
         cancel_requested=job.cancel_requested,
+        priority=job.priority,
     )
     if job.usage is not None:
         message.usage.tokens_input = job.usage.tokens_input

@@ -63,6 +63,7 @@ class JobHandlers(pb_grpc.JobServiceServicer):
             request.specification,
             request.request_id,
             self._max_retries(request),
+            request.priority,
         )
         return pb.CreateJobResponse(
             job=convert.job_to_proto(await self._use_cases.create(submission))
@@ -159,6 +160,7 @@ def _submission(
     specification: pb.JobSpecification,
     key: str,
     max_retries: int,
+    priority: int = 0,
 ) -> Submission:
     return Submission(
         project_id=access.project_id,
@@ -169,4 +171,6 @@ def _submission(
         key=key,
         max_retries=max_retries,
         origin_request_id=request_id(),
+        priority=priority,
+        api_key_id=caller().key_id or "",
     )

@@ -12,6 +12,8 @@ from service_kit.clock import Clock
 from service_kit.failpoints import failpoint
 
 QUIET_SECONDS = 1.0
+# A larger share of a long queue is claimed in several rounds, one right after the other.
+MOST_AT_ONCE = 100
 
 
 @dataclass(slots=True)
@@ -46,7 +48,12 @@ class Places:
 
 @dataclass(slots=True)
 class DispatchJobs:
-    """One round: claim what fits, and start it."""
+    """One round: claim what fits, and start it.
+
+    Projects take turns, and each replica remembers whose turn it is: where jobs are so short, or
+    places so few, that nobody's are running by the time of the next claim, the same project would
+    be first again and again.
+    """
 
     unit_of_work: UnitOfWorkFactory
     execute: ExecuteAttempt
@@ -55,6 +62,8 @@ class DispatchJobs:
     hints: Hints
     places: Places
     is_claiming: bool = True
+    # Whose job was claimed last.
+    _served: str = ""
 
     async def __call__(self) -> int:
         """Return how many jobs were started."""
@@ -62,12 +71,15 @@ class DispatchJobs:
         if not self.is_claiming or free == 0:
             return 0
         async with self.unit_of_work() as work:
-            claimed = await work.jobs.claim(free)
+            claimed = await work.jobs.claim(min(free, MOST_AT_ONCE), after=self._served)
         if claimed:
+            self._served = claimed[-1].project_id
             await failpoint("after_claim")
         for job in claimed:
             self.places.taken += 1
             self.background.start(self._run(job), request_id=job.origin_request_id)
+        if len(claimed) == MOST_AT_ONCE:
+            self.hints.place_freed()
         return len(claimed)
 
     def stop_claiming(self) -> None:

@@ -16,6 +16,7 @@ from job_service.domain.job import Job, JobState
 from job_service.domain.receipt import Receipt, ReceiptKey
 from job_service.domain.settlement import Settlement
 from job_service.domain.targets import Target
+from job_service.usecases.queue_ports import QueueRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,13 @@ class JobRepository(Protocol):
         """Return a project's jobs, newest first, without messages and results."""
         ...
 
-    async def claim(self, limit: int) -> Sequence[Job]:
-        """Lease up to `limit` queued jobs that are due, oldest first, and return them."""
+    async def claim(self, limit: int, after: str = "") -> Sequence[Job]:
+        """Lease up to `limit` queued jobs that are due, and return them.
+
+        Each comes from the project that has the fewest running by then; among those with equally
+        many, projects follow each other in the order of their ids, the next one to `after` first.
+        Within a project: highest priority, then oldest.
+        """
         ...
 
     async def renew(self, job: Job, progress: Progress) -> bool | None:
@@ -105,10 +111,6 @@ class JobRepository(Protocol):
 
     async def lapsed_count(self) -> int:
         """Return how many leases are over, without waiting for anybody."""
-        ...
-
-    async def oldest_blocked(self) -> Sequence[Job]:
-        """Return each project's oldest blocked job."""
         ...
 
     async def depths(self) -> Depths:
@@ -253,6 +255,9 @@ class UnitOfWork(Protocol):
 
     @property
     def audit(self) -> AuditTrail: ...
+
+    @property
+    def queue(self) -> QueueRepository: ...
 
 
 class UnitOfWorkFactory(Protocol):

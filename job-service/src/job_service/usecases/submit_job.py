@@ -9,6 +9,7 @@ from job_service.domain.errors import IdempotencyKeyReused
 from job_service.domain.job import BudgetScope, Job
 from job_service.domain.specification import JobKind, JobSpecification
 from job_service.domain.targets import agree_terms
+from job_service.usecases.check_queue_room import CheckQueueRoom
 from job_service.usecases.ports import (
     IdempotencyKey,
     JobMetrics,
@@ -23,6 +24,7 @@ from service_kit.failpoints import failpoint
 from service_kit.ids import new_id
 
 MAX_KEY_CHARACTERS = 255
+HIGHEST_PRIORITY = 100
 ROUTES = {JobKind.QUEUED: "CreateJob", JobKind.INTERACTIVE: "RunJob"}
 
 
@@ -38,6 +40,9 @@ class Submission:
     key: str
     max_retries: int
     origin_request_id: str
+    priority: int = 0
+    # Of the key that it came with; empty for a person.
+    api_key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class SubmitJob:
     prices: Prices
     targets: Targets
     metrics: JobMetrics
+    check_room: CheckQueueRoom
 
     async def __call__(self, submission: Submission) -> Submitted:
         """Return the new job, `admitting`, or the one that the key made before.
@@ -63,10 +69,12 @@ class SubmitJob:
             ModelNotFound: No target serves the model; nothing was written.
             OperationNotServed: None that serves it does what is asked; nothing was written.
             IdempotencyKeyReused: The key made another job.
+            QueueFull: The project has too many queued jobs already; nothing was written.
             Unavailable: For interactive work: no price or model is known.
         """
         submission.specification.check(submission.kind)
         check_key(submission.key)
+        _check_priority(submission.priority)
         known = await self._find(submission)
         if known is not None:
             return Submitted(known, is_new=False)
@@ -113,6 +121,8 @@ class SubmitJob:
                     if first is not None:
                         return Submitted(first, is_new=False)
                     raise Unavailable("job")
+            if job.is_queued:
+                await self.check_room(work, job.project_id)
             return Submitted(await work.jobs.add(job), is_new=True)
 
 
@@ -133,19 +143,28 @@ def _new_job(submission: Submission, terms: Terms | None) -> Job:
         project_id=submission.project_id,
         kind=submission.kind,
         specification=submission.specification,
-        scopes=(
-            BudgetScope(
-                kind="project",
-                scope_id=submission.project_id,
-                owner_user_id=submission.owner_user_id,
-                default_cap=submission.is_default_project,
-            ),
-        ),
+        scopes=_scopes(submission),
         max_retries=submission.max_retries,
         origin_request_id=submission.origin_request_id,
+        priority=submission.priority,
         lease_token=new_id(),
         terms=terms,
     )
+
+
+def _scopes(submission: Submission) -> tuple[BudgetScope, ...]:
+    """Return whose budgets the job uses: its project's, and its key's where one was set for it."""
+    owner = submission.owner_user_id
+    project = BudgetScope(
+        kind="project",
+        scope_id=submission.project_id,
+        owner_user_id=owner,
+        default_cap=submission.is_default_project,
+    )
+    if not submission.api_key_id:
+        return (project,)
+    key = BudgetScope("api_key", submission.api_key_id, owner_user_id=owner, default_cap=False)
+    return (project, key)
 
 
 def _key(submission: Submission) -> IdempotencyKey:
@@ -153,12 +172,22 @@ def _key(submission: Submission) -> IdempotencyKey:
 
 
 def _body_hash(submission: Submission) -> str:
-    return submission.specification.fingerprint(submission.max_retries)
+    further = [submission.max_retries]
+    if submission.priority:
+        # Else as it was written before there were priorities: keys from then are still known.
+        further.append(submission.priority)
+    return submission.specification.fingerprint(*further)
 
 
 def _check_same(submission: Submission, found: Reservation) -> None:
     if found.body_hash != _body_hash(submission):
         raise IdempotencyKeyReused()
+
+
+def _check_priority(priority: int) -> None:
+    if abs(priority) > HIGHEST_PRIORITY:
+        message = f"This must be a number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}."
+        raise InvalidArgument("priority", message)
 
 
 def check_key(key: str) -> None:

@@ -42,6 +42,8 @@ class CreateJobBody(RequestBody):
     model: Model = "auto"
     residency: Residency = "any"
     max_retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Larger first, among the jobs of the same project."""
 
 
 class JobView(View):
@@ -55,6 +57,7 @@ class JobView(View):
     attempt: int
     retry_count: int
     max_retries: int
+    priority: int
     failure_reason: str | None
     last_error: str | None
     created_at: datetime

@@ -117,6 +117,7 @@ class Job(_message.Message):
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     RESULT_TEXT_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     project_id: _builtins.str
     type: _builtins.str
@@ -149,6 +150,8 @@ class Job(_message.Message):
     """Empty in lists."""
     cancel_requested: _builtins.bool
     """Somebody asked the job to stop; it may have ended otherwise before."""
+    priority: _builtins.int
+    """As in `CreateJobRequest`; 0 for interactive jobs."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -190,10 +193,11 @@ class Job(_message.Message):
         finish_reason: _inference_service_pb2.FinishReason.ValueType = ...,
         result_text: _builtins.str = ...,
         cancel_requested: _builtins.bool = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "next_retry_at", b"next_retry_at", "started_at", b"started_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "estimated_cost_nanousd", b"estimated_cost_nanousd", "executed_model", b"executed_model", "executed_target", b"executed_target", "failure_reason", b"failure_reason", "finish_reason", b"finish_reason", "job_id", b"job_id", "kind", b"kind", "last_error", b"last_error", "max_retries", b"max_retries", "model", b"model", "next_retry_at", b"next_retry_at", "price_version", b"price_version", "project_id", b"project_id", "result_text", b"result_text", "retry_count", b"retry_count", "started_at", b"started_at", "state", b"state", "type", b"type", "usage", b"usage", "usage_source", b"usage_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd", "actual_cost_nanousd", b"actual_cost_nanousd", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "completed_at", b"completed_at", "created_at", b"created_at", "decision", b"decision", "estimated_cost_nanousd", b"estimated_cost_nanousd", "executed_model", b"executed_model", "executed_target", b"executed_target", "failure_reason", b"failure_reason", "finish_reason", b"finish_reason", "job_id", b"job_id", "kind", b"kind", "last_error", b"last_error", "max_retries", b"max_retries", "model", b"model", "next_retry_at", b"next_retry_at", "price_version", b"price_version", "priority", b"priority", "project_id", b"project_id", "result_text", b"result_text", "retry_count", b"retry_count", "started_at", b"started_at", "state", b"state", "type", b"type", "usage", b"usage", "usage_source", b"usage_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__actual_cost_nanousd: _TypeAlias = _typing.Literal["actual_cost_nanousd"]  # noqa: Y015
     _WhichOneofArgType__actual_cost_nanousd: _TypeAlias = _typing.Literal["_actual_cost_nanousd", b"_actual_cost_nanousd"]  # noqa: Y015
@@ -258,11 +262,17 @@ class CreateJobRequest(_message.Message):
     SPECIFICATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MAX_RETRIES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The caller's default project when empty."""
     request_id: _builtins.str
     """An idempotency key; empty for none."""
     max_retries: _builtins.int
+    priority: _builtins.int
+    """-100 to 100, larger first, 0 when unset. It orders the jobs of one project
+    and nothing else: between projects, those with the fewest running jobs go
+    first.
+    """
     @_builtins.property
     def specification(self) -> Global___JobSpecification: ...
     def __init__(
@@ -272,14 +282,20 @@ class CreateJobRequest(_message.Message):
         specification: Global___JobSpecification | None = ...,
         request_id: _builtins.str = ...,
         max_retries: _builtins.int | None = ...,
+        priority: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "max_retries", b"max_retries", "specification", b"specification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_priority", b"_priority", "max_retries", b"max_retries", "priority", b"priority", "specification", b"specification"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "max_retries", b"max_retries", "project_id", b"project_id", "request_id", b"request_id", "specification", b"specification"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_priority", b"_priority", "max_retries", b"max_retries", "priority", b"priority", "project_id", b"project_id", "request_id", b"request_id", "specification", b"specification"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___CreateJobRequest: _TypeAlias = CreateJobRequest  # noqa: Y015
 

@@ -91,9 +91,11 @@ class JobServiceServicer:
     """
 
     def CreateJob(self, request, context):
-        """Queues a job. While its budget refuses it, it is kept as `blocked`. The
-        same `request_id` in the same project returns the job created first, or
-        `IDEMPOTENCY_KEY_REUSED` if the request differs.
+        """Queues a job. While its budget refuses it, it is kept as `blocked`, and
+        given up after a long time (`BUDGET_WAIT_EXPIRED`). The same `request_id`
+        in the same project returns the job created first, or
+        `IDEMPOTENCY_KEY_REUSED` if the request differs. Fails with `QUEUE_FULL`
+        when too many jobs of the project wait already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,9 +37,11 @@ class JobServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
     CreateJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]
-    """Queues a job. While its budget refuses it, it is kept as `blocked`. The
-    same `request_id` in the same project returns the job created first, or
-    `IDEMPOTENCY_KEY_REUSED` if the request differs.
+    """Queues a job. While its budget refuses it, it is kept as `blocked`, and
+    given up after a long time (`BUDGET_WAIT_EXPIRED`). The same `request_id`
+    in the same project returns the job created first, or
+    `IDEMPOTENCY_KEY_REUSED` if the request differs. Fails with `QUEUE_FULL`
+    when too many jobs of the project wait already.
     """
     RunJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.RunJobRequest, _job_service_pb2.RunJobResponse]
     """Runs a job while the caller waits: `Admitted`, `Decision`, deltas, then
@@ -91,9 +93,11 @@ class JobServiceAsyncStub(JobServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobRequest, _job_service_pb2.CreateJobResponse]  # type: ignore[assignment]
-    """Queues a job. While its budget refuses it, it is kept as `blocked`. The
-    same `request_id` in the same project returns the job created first, or
-    `IDEMPOTENCY_KEY_REUSED` if the request differs.
+    """Queues a job. While its budget refuses it, it is kept as `blocked`, and
+    given up after a long time (`BUDGET_WAIT_EXPIRED`). The same `request_id`
+    in the same project returns the job created first, or
+    `IDEMPOTENCY_KEY_REUSED` if the request differs. Fails with `QUEUE_FULL`
+    when too many jobs of the project wait already.
     """
     RunJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.RunJobRequest, _job_service_pb2.RunJobResponse]  # type: ignore[assignment]
     """Runs a job while the caller waits: `Admitted`, `Decision`, deltas, then
@@ -148,9 +152,11 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.CreateJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.CreateJobResponse, _abc.Awaitable[_job_service_pb2.CreateJobResponse]]:
-        """Queues a job. While its budget refuses it, it is kept as `blocked`. The
-        same `request_id` in the same project returns the job created first, or
-        `IDEMPOTENCY_KEY_REUSED` if the request differs.
+        """Queues a job. While its budget refuses it, it is kept as `blocked`, and
+        given up after a long time (`BUDGET_WAIT_EXPIRED`). The same `request_id`
+        in the same project returns the job created first, or
+        `IDEMPOTENCY_KEY_REUSED` if the request differs. Fails with `QUEUE_FULL`
+        when too many jobs of the project wait already.
         """
 
     @_abc_1.abstractmethod
