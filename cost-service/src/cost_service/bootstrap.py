@@ -13,6 +13,7 @@ from weir.cost.v1 import (
     cost_service_pb2_grpc,
     ledger_service_pb2_grpc,
     price_service_pb2_grpc,
+    report_service_pb2_grpc,
 )
 
 from cost_service.adapters.audit_readers import PostgresCostBooks, PostgresJobBooks
@@ -23,12 +24,19 @@ from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.entrypoints.cost_handlers import CostHandlers
 from cost_service.entrypoints.ledger_handlers import LedgerHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
+from cost_service.entrypoints.report_handlers import ReportHandlers
 from cost_service.settings import AuditSettings, Settings
 from cost_service.usecases.check_ledger import CheckLedger
+from cost_service.usecases.export_ledger import ExportLedger
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
+from cost_service.usecases.get_platform_report import GetPlatformReport
 from cost_service.usecases.get_price_snapshot import GetPriceSnapshot
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.get_project_report import GetProjectReport
+from cost_service.usecases.get_savings import GetSavings
+from cost_service.usecases.get_suggestions import GetSuggestions
+from cost_service.usecases.get_team_report import GetTeamReport
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
@@ -49,10 +57,12 @@ NAME: Final = "cost-service"
 COST: Final = "weir.cost.v1.CostService"
 LEDGER: Final = "weir.cost.v1.LedgerService"
 PRICE: Final = "weir.cost.v1.PriceService"
+REPORT: Final = "weir.cost.v1.ReportService"
 ALLOWED_CALLERS: Final = {
     COST: ["gateway"],
     LEDGER: ["job-service"],
     PRICE: ["job-service", "compute-router"],
+    REPORT: ["gateway"],
 }
 # What kinds of token are good here: those of people, and those exchanged for an API key.
 AUDIENCES: Final = ("weir", "weir-internal")
@@ -61,16 +71,18 @@ POLL_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The three RPC services."""
+    """The RPC services."""
 
     cost: CostHandlers
     ledger: LedgerHandlers
     price: PriceHandlers
+    report: ReportHandlers
 
     def register(self, server: grpc.aio.Server) -> None:
         cost_service_pb2_grpc.add_CostServiceServicer_to_server(self.cost, server)
         ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger, server)
         price_service_pb2_grpc.add_PriceServiceServicer_to_server(self.price, server)
+        report_service_pb2_grpc.add_ReportServiceServicer_to_server(self.report, server)
 
 
 def handlers(
@@ -82,12 +94,13 @@ def handlers(
     """Return the RPC services over a database and what is known of projects."""
     meter = CostMetrics(registry)
     allowance = settings.default_allowance_nanousd
+    get_project_report = GetProjectReport(access, unit_of_work)
     open_budgets = OpenBudgets(unit_of_work, allowance, settings.default_project_cap_nanousd)
     return Handlers(
         cost=CostHandlers(
             SetBudget(access, unit_of_work, allowance),
             GetBudget(access, unit_of_work),
-            GetProjectCosts(access, unit_of_work),
+            GetProjectCosts(get_project_report),
             GetJobCost(access, unit_of_work),
         ),
         ledger=LedgerHandlers(
@@ -96,6 +109,14 @@ def handlers(
             ListOpenHolds(unit_of_work),
         ),
         price=PriceHandlers(GetPriceSnapshot(unit_of_work)),
+        report=ReportHandlers(
+            get_project_report,
+            GetTeamReport(unit_of_work),
+            GetPlatformReport(unit_of_work),
+            GetSavings(access, unit_of_work),
+            GetSuggestions(access, unit_of_work),
+            ExportLedger(access, unit_of_work, SystemClock()),
+        ),
     )
 
 
@@ -138,7 +159,7 @@ async def cost_service(settings: Settings) -> AsyncIterator[int]:
                 tls=settings.tls,
                 drain_seconds=settings.drain_seconds,
                 registry=registry,
-                authenticate={COST: verifier},
+                authenticate={COST: verifier, REPORT: verifier},
             )
         )
 

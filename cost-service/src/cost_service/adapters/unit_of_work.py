@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from cost_service.adapters.postgres_audit import PostgresAudit
@@ -14,6 +15,9 @@ from cost_service.adapters.postgres_budgets import (
     PostgresAllowances,
     PostgresBudgets,
 )
+from cost_service.adapters.postgres_comparisons import PostgresComparisons
+from cost_service.adapters.postgres_cost_reports import PostgresCostReports
+from cost_service.adapters.postgres_exports import PostgresExports
 from cost_service.adapters.postgres_holds import PostgresHolds
 from cost_service.adapters.postgres_ledger import PostgresLedger
 from cost_service.adapters.postgres_price_book import PostgresPriceBook
@@ -31,8 +35,17 @@ class PostgresWork:
     allocations: PostgresAllocations
     budgets: PostgresBudgets
     reports: PostgresReports
+    cost_reports: PostgresCostReports
+    comparisons: PostgresComparisons
+    exports: PostgresExports
     prices: PostgresPriceBook
     audit: PostgresAudit
+    session: AsyncSession
+
+    async def see_one_moment(self) -> None:
+        await self.session.execute(
+            text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        )
 
 
 class PostgresUnitOfWork:
@@ -51,6 +64,10 @@ class PostgresUnitOfWork:
                 allocations=PostgresAllocations(session),
                 budgets=PostgresBudgets(session),
                 reports=PostgresReports(session),
+                cost_reports=PostgresCostReports(session),
+                comparisons=PostgresComparisons(session),
+                exports=PostgresExports(session),
                 prices=PostgresPriceBook(session),
                 audit=PostgresAudit(session),
+                session=session,
             )

@@ -10,10 +10,11 @@ from typing import Protocol
 from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Allocation, Budget
 from cost_service.domain.budget_scope import BudgetScope
-from cost_service.domain.costs import JobCost, ProjectCosts
+from cost_service.domain.costs import JobCost
 from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
 from cost_service.domain.prices import PriceSnapshot
 from cost_service.domain.settlement import Booking, Settlement
+from cost_service.usecases.report_ports import CostReports, LedgerExports, WorkComparisons
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,6 @@ class Budgets(Protocol):
 
 
 class Reports(Protocol):
-    async def project_costs(self, project_id: str, period_days: int) -> ProjectCosts: ...
-
     async def find_job_cost(self, project_id: str, job_id: str) -> JobCost | None: ...
 
 
@@ -131,9 +130,19 @@ class UnitOfWork(Protocol):
     @property
     def reports(self) -> Reports: ...
     @property
+    def cost_reports(self) -> CostReports: ...
+    @property
+    def comparisons(self) -> WorkComparisons: ...
+    @property
+    def exports(self) -> LedgerExports: ...
+    @property
     def prices(self) -> PriceBook: ...
     @property
     def audit(self) -> Audit: ...
+
+    async def see_one_moment(self) -> None:
+        """Let everything be read as of now, and nothing be written. To be called first."""
+        ...
 
 
 class UnitOfWorkFactory(Protocol):
