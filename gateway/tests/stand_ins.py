@@ -16,7 +16,12 @@ from weir.auth.v1 import (
     membership_service_pb2,
     membership_service_pb2_grpc,
 )
-from weir.cost.v1 import cost_service_pb2, cost_service_pb2_grpc
+from weir.cost.v1 import (
+    cost_service_pb2,
+    cost_service_pb2_grpc,
+    report_service_pb2,
+    report_service_pb2_grpc,
+)
 from weir.job.v1 import job_service_pb2, job_service_pb2_grpc
 from weir.router.v1 import router_service_pb2, router_service_pb2_grpc
 from weir.worker.v1 import inference_service_pb2
@@ -84,7 +89,7 @@ class Script:
     """What the stand-ins answer, by the name of the RPC, and what they were asked.
 
     An answer is a response, an error to raise, or a function of (request, context) that
-    returns one; for `RunJob` and `WatchJob` it is an async generator function.
+    returns one; for `RunJob`, `WatchJob` and exports it is an async generator function.
     """
 
     issuer: TestIssuer
@@ -208,16 +213,30 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
         "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
             budget=a_budget(request.project_id)
         ),
-        "GetProjectCosts": lambda request, context: cost_service_pb2.GetProjectCostsResponse(
-            project_costs=cost_service_pb2.ProjectCosts(
-                project_id=request.project_id,
-                total_cost_nanousd=45_670_000_000,
-                total_jobs=123,
-                completed_jobs=118,
-                failed_jobs=5,
-                period_days=request.period_days,
-                days=[cost_service_pb2.DayCost(day="2026-01-02", cost_nanousd=1, jobs=2)],
-            )
+        "GetProjectReport": lambda request, context: report_service_pb2.GetProjectReportResponse(
+            project_id=request.project_id, report=a_cost_report(request.period_days)
+        ),
+        "GetTeamReport": lambda request, context: report_service_pb2.GetTeamReportResponse(
+            team_id=request.team_id, report=a_cost_report(request.period_days)
+        ),
+        "GetPlatformReport": lambda request, context: report_service_pb2.GetPlatformReportResponse(
+            report=a_cost_report(request.period_days)
+        ),
+        "GetSavings": lambda request, context: report_service_pb2.GetSavingsResponse(
+            savings=some_savings(request.project_id, request.period_days)
+        ),
+        "GetSuggestions": lambda request, context: report_service_pb2.GetSuggestionsResponse(
+            project_id=request.project_id,
+            period_days=request.period_days,
+            suggestions=[a_suggestion()],
+        ),
+        "ExportCosts": telling(
+            report_service_pb2.ExportCostsResponse(entries=[a_cost_entry()]),
+            report_service_pb2.ExportCostsResponse(entries=[a_cost_entry(entry_id=8)]),
+        ),
+        "ExportComputeJobs": telling(
+            report_service_pb2.ExportComputeJobsResponse(jobs=[a_compute_job()]),
+            report_service_pb2.ExportComputeJobsResponse(jobs=[a_compute_job(complexity=None)]),
         ),
         "GetJobCost": lambda request, context: cost_service_pb2.GetJobCostResponse(
             job_cost=cost_service_pb2.JobCost(
@@ -325,6 +344,117 @@ def a_budget(project_id=PROJECT_ID, **changes):
         "status": cost_service_pb2.BUDGET_STATUS_WARNING,
     }
     return cost_service_pb2.Budget(**{**values, **changes})
+
+
+def some_sums(**changes):
+    values = {
+        "cost_nanousd": 45_670_000_000,
+        "provider_cost_nanousd": 1_000_000_000,
+        "jobs": 123,
+        "completed_jobs": 117,
+        "failed_jobs": 5,
+        "cancelled_jobs": 1,
+        "tokens_input": 30,
+        "tokens_output": 40,
+    }
+    return report_service_pb2.CostSums(**{**values, **changes})
+
+
+def a_share(name, **changes):
+    return report_service_pb2.CostShare(name=name, sums=some_sums(**changes))
+
+
+def a_cost_report(period_days):
+    return report_service_pb2.CostReport(
+        total=some_sums(),
+        period_days=period_days,
+        begins_at=stamp(NOW - timedelta(days=period_days)),
+        ends_at=stamp(),
+        days=[a_share("2026-01-02", cost_nanousd=1, jobs=2)],
+        targets=[a_share("local")],
+        models=[a_share("smollm2")],
+        job_types=[a_share("chat_completion")],
+        api_keys=[a_share("key-1")],
+        projects=[a_share(PROJECT_ID)],
+        teams=[a_share("team-1")],
+    )
+
+
+def some_savings(project_id, period_days):
+    def scenario(target, model, cost_nanousd):
+        return report_service_pb2.SavingsScenario(
+            target=target,
+            model=model,
+            jobs=2,
+            charged_nanousd=7_000_000,
+            cost_nanousd=cost_nanousd,
+            not_comparable_jobs=1,
+            price_versions=["1"],
+        )
+
+    return report_service_pb2.Savings(
+        project_id=project_id,
+        period_days=period_days,
+        begins_at=stamp(NOW - timedelta(days=period_days)),
+        ends_at=stamp(),
+        jobs=3,
+        tokens_input=3,
+        tokens_output=4,
+        charged_nanousd=8_000_000,
+        corrections_nanousd=-1_000_000,
+        provider_cost_nanousd=500_000,
+        scenarios=[scenario("local", "*", 7_000_000), scenario("yotta", "*", 70_000_000)],
+        not_comparable=[
+            report_service_pb2.NotComparable(
+                target="yotta", model="m", price_version="", jobs=1, charged_nanousd=1_000_000
+            )
+        ],
+    )
+
+
+def a_suggestion(**changes):
+    values = {
+        "kind": report_service_pb2.SUGGESTION_KIND_CHEAPER_TARGET,
+        "subject": "local/*",
+        "text": "Run it at home.",
+        "figures": {"jobs": 20, "charged_nanousd": 9},
+        "monthly_saving_nanousd": 1_500_000_000,
+    }
+    return report_service_pb2.Suggestion(**{**values, **changes})
+
+
+def a_cost_entry(**changes):
+    values = {
+        "entry_id": 7,
+        "booked_at": stamp(),
+        "finished_at": stamp(),
+        "kind": "post",
+        "job_id": JOB_ID,
+        "job_type": "chat_completion",
+        "job_state": "completed",
+        "target": "local",
+        "model": "smollm2",
+        "complexity": 6,
+        "tokens_input": 3,
+        "tokens_output": 4,
+        "usage_source": "reported",
+        "cost_nanousd": 7_000_000,
+        "provider_cost_nanousd": 0,
+        "price_version": "1",
+        "api_key_id": "",
+    }
+    return report_service_pb2.CostEntry(**{**values, **changes})
+
+
+def a_compute_job(**changes):
+    values = {
+        "timestamp": stamp(),
+        "job_type": "generation_v2",
+        "complexity": 0,
+        "compute_type": "local",
+        "cost_nanousd": 7_000_000,
+    }
+    return report_service_pb2.ComputeJob(**{**values, **changes})
 
 
 def a_decision(**changes):
@@ -495,7 +625,7 @@ def a_story():
 
 
 def telling(*events):
-    """Return a `WatchJob` that tells these events."""
+    """Return a `WatchJob`, or an export, that tells these events."""
 
     async def watch(request, context):
         for event in events:
@@ -544,10 +674,13 @@ SERVICES = {
         (key_service_pb2, key_service_pb2_grpc, "KeyService"),
     ],
     "job-service": [(job_service_pb2, job_service_pb2_grpc, "JobService")],
-    "cost-service": [(cost_service_pb2, cost_service_pb2_grpc, "CostService")],
+    "cost-service": [
+        (cost_service_pb2, cost_service_pb2_grpc, "CostService"),
+        (report_service_pb2, report_service_pb2_grpc, "ReportService"),
+    ],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
-WITH_TOKENS = {"AuthService", "AccessService", "JobService", "CostService"}
+WITH_TOKENS = {"AuthService", "AccessService", "JobService", "CostService", "ReportService"}
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",
     "/weir.auth.v1.AuthService/Login",

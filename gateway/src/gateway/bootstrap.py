@@ -18,6 +18,7 @@ from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
 from gateway.adapters.redis_rates import RedisRates
+from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.edge import Edge
@@ -99,9 +100,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
                 small_windows=True,
             )
         )
-        costs = CostClient(
-            await channel("cost-service", settings.cost_service_addresses, forward_token=True)
+        cost_service = await channel(
+            "cost-service", settings.cost_service_addresses, forward_token=True
         )
+        costs = CostClient(cost_service)
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
         dependencies.add("models", lambda: _some_model_is_served(router))
@@ -131,6 +133,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             auth=auth,
             jobs=jobs,
             costs=costs,
+            reports=ReportClient(cost_service),
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
             create_project=CreateProject(auth, costs),

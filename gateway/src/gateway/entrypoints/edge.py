@@ -8,6 +8,7 @@ from gateway.adapters.auth_client import AuthClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
+from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.event_streams import EventStreams
@@ -31,6 +32,7 @@ class Edge:
     auth: AuthClient
     jobs: JobClient
     costs: CostClient
+    reports: ReportClient
     router: RouterClient
     authenticate: Authenticate
     create_project: CreateProject

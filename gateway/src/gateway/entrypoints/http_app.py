@@ -25,6 +25,7 @@ from gateway.entrypoints.routes import (
     models,
     projects,
     receipts,
+    reports,
     routing,
     status,
 )
@@ -38,6 +39,7 @@ _ROUTERS: Final = (
     auth.router,
     projects.router,
     costs.router,
+    reports.router,
     jobs.router,
     events.router,
     receipts.router,
