@@ -7,7 +7,7 @@ from collections import Counter
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cost_service.usecases.get_savings import GetSavings
@@ -146,8 +146,13 @@ async def test_scenarios_are_exactly_the_sums_of_jobs(database):
             (one.target, one.model, one.price_version): one.jobs for one in savings.not_comparable
         } == alone_in(charged)
 
+    # Not shrunk: each example is a conversation with the database.
     @settings(
-        max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+        max_examples=12,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        database=None,
+        phases=[Phase.generate],
     )
     @given(st.lists(jobs, min_size=1, max_size=40))
     def agree_always(given_jobs):
@@ -192,6 +197,19 @@ async def test_no_work_has_no_scenarios(money):
     savings = await savings_of(money)
 
     assert (savings.jobs, savings.scenarios, savings.not_comparable) == (0, (), ())
+
+
+@pytest.mark.usefixtures("priced")
+async def test_own_price_comes_before_that_of_all(money):
+    """Where a target has a price for the job's own model, that is what it would have cost."""
+    await book(money, {"price_version": "a", "tokens_input": 1000, "tokens_output": 0})
+
+    costs = {
+        (one.target, one.model): one.cost_nanousd for one in (await savings_of(money)).scenarios
+    }
+
+    # 37.5 nano-USD a token, not the millionth that the others cost.
+    assert costs["yotta", "*"] == costs["yotta", "m1"] == 37_500
 
 
 @pytest.mark.usefixtures("priced")

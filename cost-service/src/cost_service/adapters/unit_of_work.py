@@ -46,6 +46,8 @@ class PostgresWork:
         await self.session.execute(
             text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         )
+        # A period's entries are sorted and joined in memory rather than on disk.
+        await self.session.execute(text("SET LOCAL work_mem = '32MB'"))
 
 
 class PostgresUnitOfWork:
