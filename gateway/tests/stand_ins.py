@@ -26,6 +26,8 @@ from weir.cost.v1 import (
     price_book_service_pb2,
     price_book_service_pb2_grpc,
     price_service_pb2,
+    report_service_pb2,
+    report_service_pb2_grpc,
 )
 from weir.job.v1 import (
     dead_letter_service_pb2,
@@ -99,7 +101,7 @@ class Script:
     """What the stand-ins answer, by the name of the RPC, and what they were asked.
 
     An answer is a response, an error to raise, or a function of (request, context) that
-    returns one; for `RunJob` and `WatchJob` it is an async generator function.
+    returns one; for `RunJob`, `WatchJob` and exports it is an async generator function.
     """
 
     issuer: TestIssuer
@@ -226,16 +228,30 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
         "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
             budget=a_budget(request.project_id)
         ),
-        "GetProjectCosts": lambda request, context: cost_service_pb2.GetProjectCostsResponse(
-            project_costs=cost_service_pb2.ProjectCosts(
-                project_id=request.project_id,
-                total_cost_nanousd=45_670_000_000,
-                total_jobs=123,
-                completed_jobs=118,
-                failed_jobs=5,
-                period_days=request.period_days,
-                days=[cost_service_pb2.DayCost(day="2026-01-02", cost_nanousd=1, jobs=2)],
-            )
+        "GetProjectReport": lambda request, context: report_service_pb2.GetProjectReportResponse(
+            project_id=request.project_id, report=a_cost_report(request.period_days)
+        ),
+        "GetTeamReport": lambda request, context: report_service_pb2.GetTeamReportResponse(
+            team_id=request.team_id, report=a_cost_report(request.period_days)
+        ),
+        "GetPlatformReport": lambda request, context: report_service_pb2.GetPlatformReportResponse(
+            report=a_cost_report(request.period_days)
+        ),
+        "GetSavings": lambda request, context: report_service_pb2.GetSavingsResponse(
+            savings=some_savings(request.project_id, request.period_days)
+        ),
+        "GetSuggestions": lambda request, context: report_service_pb2.GetSuggestionsResponse(
+            project_id=request.project_id,
+            period_days=request.period_days,
+            suggestions=[a_suggestion()],
+        ),
+        "ExportCosts": telling(
+            report_service_pb2.ExportCostsResponse(entries=[a_cost_entry()]),
+            report_service_pb2.ExportCostsResponse(entries=[a_cost_entry(entry_id=8)]),
+        ),
+        "ExportComputeJobs": telling(
+            report_service_pb2.ExportComputeJobsResponse(jobs=[a_compute_job()]),
+            report_service_pb2.ExportComputeJobsResponse(jobs=[a_compute_job(complexity=None)]),
         ),
         "GetJobCost": lambda request, context: cost_service_pb2.GetJobCostResponse(
             job_cost=cost_service_pb2.JobCost(
@@ -431,6 +447,117 @@ def an_entry(**changes):
         "created_at": stamp(),
     }
     return correction_service_pb2.LedgerEntry(**{**values, **changes})
+
+
+def some_sums(**changes):
+    values = {
+        "cost_nanousd": 45_670_000_000,
+        "provider_cost_nanousd": 1_000_000_000,
+        "jobs": 123,
+        "completed_jobs": 117,
+        "failed_jobs": 5,
+        "cancelled_jobs": 1,
+        "tokens_input": 30,
+        "tokens_output": 40,
+    }
+    return report_service_pb2.CostSums(**{**values, **changes})
+
+
+def a_share(name, **changes):
+    return report_service_pb2.CostShare(name=name, sums=some_sums(**changes))
+
+
+def a_cost_report(period_days):
+    return report_service_pb2.CostReport(
+        total=some_sums(),
+        period_days=period_days,
+        begins_at=stamp(NOW - timedelta(days=period_days)),
+        ends_at=stamp(),
+        days=[a_share("2026-01-02", cost_nanousd=1, jobs=2)],
+        targets=[a_share("local")],
+        models=[a_share("smollm2")],
+        job_types=[a_share("chat_completion")],
+        api_keys=[a_share("key-1")],
+        projects=[a_share(PROJECT_ID)],
+        teams=[a_share("team-1")],
+    )
+
+
+def some_savings(project_id, period_days):
+    def scenario(target, model, cost_nanousd):
+        return report_service_pb2.SavingsScenario(
+            target=target,
+            model=model,
+            jobs=2,
+            charged_nanousd=7_000_000,
+            cost_nanousd=cost_nanousd,
+            not_comparable_jobs=1,
+            price_versions=["1"],
+        )
+
+    return report_service_pb2.Savings(
+        project_id=project_id,
+        period_days=period_days,
+        begins_at=stamp(NOW - timedelta(days=period_days)),
+        ends_at=stamp(),
+        jobs=3,
+        tokens_input=3,
+        tokens_output=4,
+        charged_nanousd=8_000_000,
+        corrections_nanousd=-1_000_000,
+        provider_cost_nanousd=500_000,
+        scenarios=[scenario("local", "*", 7_000_000), scenario("yotta", "*", 70_000_000)],
+        not_comparable=[
+            report_service_pb2.NotComparable(
+                target="yotta", model="m", price_version="", jobs=1, charged_nanousd=1_000_000
+            )
+        ],
+    )
+
+
+def a_suggestion(**changes):
+    values = {
+        "kind": report_service_pb2.SUGGESTION_KIND_CHEAPER_TARGET,
+        "subject": "local/*",
+        "text": "Run it at home.",
+        "figures": {"jobs": 20, "charged_nanousd": 9},
+        "monthly_saving_nanousd": 1_500_000_000,
+    }
+    return report_service_pb2.Suggestion(**{**values, **changes})
+
+
+def a_cost_entry(**changes):
+    values = {
+        "entry_id": 7,
+        "booked_at": stamp(),
+        "finished_at": stamp(),
+        "kind": "post",
+        "job_id": JOB_ID,
+        "job_type": "chat_completion",
+        "job_state": "completed",
+        "target": "local",
+        "model": "smollm2",
+        "complexity": 6,
+        "tokens_input": 3,
+        "tokens_output": 4,
+        "usage_source": "reported",
+        "cost_nanousd": 7_000_000,
+        "provider_cost_nanousd": 0,
+        "price_version": "1",
+        "api_key_id": "",
+    }
+    return report_service_pb2.CostEntry(**{**values, **changes})
+
+
+def a_compute_job(**changes):
+    values = {
+        "timestamp": stamp(),
+        "job_type": "generation_v2",
+        "complexity": 0,
+        "compute_type": "local",
+        "cost_nanousd": 7_000_000,
+    }
+    return report_service_pb2.ComputeJob(**{**values, **changes})
 
 
 def a_decision(**changes):
@@ -663,7 +790,7 @@ def a_story():
 
 
 def telling(*events):
-    """Return a `WatchJob` that tells these events."""
+    """Return a `WatchJob`, or an export, that tells these events."""
 
     async def watch(request, context):
         for event in events:
@@ -720,6 +847,7 @@ SERVICES = {
         (cost_service_pb2, cost_service_pb2_grpc, "CostService"),
         (price_book_service_pb2, price_book_service_pb2_grpc, "PriceBookService"),
         (correction_service_pb2, correction_service_pb2_grpc, "CorrectionService"),
+        (report_service_pb2, report_service_pb2_grpc, "ReportService"),
     ],
     "compute-router": [(router_service_pb2, router_service_pb2_grpc, "RouterService")],
 }
@@ -732,6 +860,7 @@ WITH_TOKENS = {
     "CostService",
     "PriceBookService",
     "CorrectionService",
+    "ReportService",
 }
 WITHOUT_TOKENS = [
     "/weir.auth.v1.AuthService/Register",

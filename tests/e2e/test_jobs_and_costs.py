@@ -35,6 +35,12 @@ async def test_queued_job_runs_and_is_booked(account, until):
     report = (await account.http.get(f"/api/v1/costs/projects/{account.project_id}")).json()
     assert report["total_jobs"] == report["completed_jobs"] == 1
     assert report["total_cost_nanousd"] == cost["actual_cost_nanousd"]
+    assert [one["name"] for one in report["job_types"]] == ["generation_v2"]
+    # K18: the documents' shape, with the complexity that the router judged.
+    path = f"/api/v1/costs/projects/{account.project_id}/compute-jobs"
+    (logged,) = (await account.http.get(path)).json()
+    assert (logged["job_type"], logged["complexity"]) == ("generation_v2", 2)
+    assert (logged["compute_type"], logged["cost"]) == ("local", cost["actual_cost"])
 
 
 async def test_cancelled_job_stops_its_engine(account, stack, until):

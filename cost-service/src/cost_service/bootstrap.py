@@ -17,6 +17,7 @@ from weir.cost.v1 import (
     ledger_service_pb2_grpc,
     price_book_service_pb2_grpc,
     price_service_pb2_grpc,
+    report_service_pb2_grpc,
 )
 
 from cost_service.adapters.audit_readers import PostgresCostBooks, PostgresJobBooks
@@ -30,15 +31,22 @@ from cost_service.entrypoints.cost_handlers import CostHandlers
 from cost_service.entrypoints.ledger_handlers import LedgerHandlers
 from cost_service.entrypoints.price_book_handlers import PriceBookHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
+from cost_service.entrypoints.report_handlers import ReportHandlers
 from cost_service.settings import AuditSettings, Settings
 from cost_service.usecases.add_price_version import AddPriceVersion
 from cost_service.usecases.check_ledger import CheckLedger
 from cost_service.usecases.correct_charge import CorrectCharge
+from cost_service.usecases.export_ledger import ExportLedger
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
+from cost_service.usecases.get_platform_report import GetPlatformReport
 from cost_service.usecases.get_price_snapshot import GetPriceSnapshot
 from cost_service.usecases.get_price_version import GetPriceVersion
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.get_project_report import GetProjectReport
+from cost_service.usecases.get_savings import GetSavings
+from cost_service.usecases.get_suggestions import GetSuggestions
+from cost_service.usecases.get_team_report import GetTeamReport
 from cost_service.usecases.list_job_entries import ListJobEntries
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from cost_service.usecases.list_price_versions import ListPriceVersions
@@ -64,15 +72,17 @@ LEDGER: Final = "weir.cost.v1.LedgerService"
 PRICE: Final = "weir.cost.v1.PriceService"
 PRICE_BOOK: Final = "weir.cost.v1.PriceBookService"
 CORRECTION: Final = "weir.cost.v1.CorrectionService"
+REPORT: Final = "weir.cost.v1.ReportService"
 ALLOWED_CALLERS: Final = {
     COST: ["gateway"],
     LEDGER: ["job-service"],
     PRICE: ["job-service", "compute-router"],
     PRICE_BOOK: ["gateway"],
     CORRECTION: ["gateway"],
+    REPORT: ["gateway"],
 }
 # These want the caller's token besides.
-WITH_TOKENS: Final = (COST, PRICE_BOOK, CORRECTION)
+WITH_TOKENS: Final = (COST, PRICE_BOOK, CORRECTION, REPORT)
 # What kinds of token are good here: those of people, and those exchanged for an API key.
 AUDIENCES: Final = ("weir", "weir-internal")
 POLL_SECONDS: Final = 2.0
@@ -87,6 +97,7 @@ class Handlers:
     price: PriceHandlers
     price_book: PriceBookHandlers
     correction: CorrectionHandlers
+    report: ReportHandlers
 
     def register(self, server: grpc.aio.Server) -> None:
         cost_service_pb2_grpc.add_CostServiceServicer_to_server(self.cost, server)
@@ -94,6 +105,7 @@ class Handlers:
         price_service_pb2_grpc.add_PriceServiceServicer_to_server(self.price, server)
         price_book_service_pb2_grpc.add_PriceBookServiceServicer_to_server(self.price_book, server)
         correction_service_pb2_grpc.add_CorrectionServiceServicer_to_server(self.correction, server)
+        report_service_pb2_grpc.add_ReportServiceServicer_to_server(self.report, server)
 
 
 def handlers(
@@ -105,12 +117,13 @@ def handlers(
     """Return the RPC services over a database and what is known of projects."""
     meter = CostMetrics(registry)
     allowance = settings.default_allowance_nanousd
+    get_project_report = GetProjectReport(access, unit_of_work)
     open_budgets = OpenBudgets(unit_of_work, allowance, settings.default_project_cap_nanousd)
     return Handlers(
         cost=CostHandlers(
             SetBudget(access, unit_of_work, allowance),
             GetBudget(access, unit_of_work),
-            GetProjectCosts(access, unit_of_work),
+            GetProjectCosts(get_project_report),
             GetJobCost(access, unit_of_work),
         ),
         ledger=LedgerHandlers(
@@ -126,6 +139,14 @@ def handlers(
         ),
         correction=CorrectionHandlers(
             CorrectCharge(unit_of_work, meter), ListJobEntries(access, unit_of_work)
+        ),
+        report=ReportHandlers(
+            get_project_report,
+            GetTeamReport(unit_of_work),
+            GetPlatformReport(unit_of_work),
+            GetSavings(access, unit_of_work),
+            GetSuggestions(access, unit_of_work),
+            ExportLedger(access, unit_of_work, SystemClock()),
         ),
     )
 

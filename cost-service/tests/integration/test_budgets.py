@@ -11,6 +11,7 @@ from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, JobCos
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.get_project_report import GetProjectReport
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from service_kit.errors import InvalidArgument
 
@@ -179,7 +180,7 @@ class TestReports:
         await money.hold("other:1", 100, [project("p2")])
         await money.post("other:1", 7, project_id="p2")
 
-        costs = await GetProjectCosts(money.access, money.work)(OWNER, "p1", 0)
+        costs = await GetProjectCosts(GetProjectReport(money.access, money.work))(OWNER, "p1", 0)
 
         assert (costs.total_cost_nanousd, costs.total_jobs, costs.period_days) == (45, 5, 30)
         assert (costs.completed_jobs, costs.failed_jobs) == (2, 2)
@@ -187,7 +188,7 @@ class TestReports:
 
     async def test_nothing_charged(self, money):
         """A project without work has zeros and no days."""
-        costs = await GetProjectCosts(money.access, money.work)(OWNER, "p1", 1)
+        costs = await GetProjectCosts(GetProjectReport(money.access, money.work))(OWNER, "p1", 1)
 
         assert (costs.total_cost_nanousd, costs.total_jobs, costs.days) == (0, 0, ())
 
@@ -195,7 +196,7 @@ class TestReports:
     async def test_impossible_periods(self, money, days):
         """A period is 1 to 366 days."""
         with pytest.raises(InvalidArgument):
-            await GetProjectCosts(money.access, money.work)(OWNER, "p1", days)
+            await GetProjectCosts(GetProjectReport(money.access, money.work))(OWNER, "p1", days)
 
     async def test_job_cost(self, money):
         """A job's hold at first, then its charge with tokens and target."""

@@ -14,6 +14,8 @@ from weir.cost.v1 import price_book_service_pb2 as book_pb
 from weir.cost.v1 import price_book_service_pb2_grpc as book_grpc
 from weir.cost.v1 import price_service_pb2 as price_pb
 from weir.cost.v1 import price_service_pb2_grpc as price_grpc
+from weir.cost.v1 import report_service_pb2 as report_pb
+from weir.cost.v1 import report_service_pb2_grpc as report_grpc
 
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.bootstrap import ALLOWED_CALLERS, WITH_TOKENS, handlers
@@ -66,13 +68,24 @@ RPCS = [
         "ListJobEntries",
         correction_pb.ListJobEntriesRequest(job_id="j1"),
     ),
+    (report_grpc.ReportServiceStub, "GetProjectReport", report_pb.GetProjectReportRequest()),
+    (report_grpc.ReportServiceStub, "GetTeamReport", report_pb.GetTeamReportRequest(team_id="t")),
+    (report_grpc.ReportServiceStub, "GetPlatformReport", report_pb.GetPlatformReportRequest()),
+    (report_grpc.ReportServiceStub, "GetSavings", report_pb.GetSavingsRequest()),
+    (report_grpc.ReportServiceStub, "GetSuggestions", report_pb.GetSuggestionsRequest()),
+    (report_grpc.ReportServiceStub, "ExportCosts", report_pb.ExportCostsRequest()),
+    (report_grpc.ReportServiceStub, "ExportComputeJobs", report_pb.ExportComputeJobsRequest()),
 ]
+STREAMED = (report_pb.ExportCostsRequest, report_pb.ExportComputeJobsRequest)
+REPORTS = [each for each in RPCS if each[0] is report_grpc.ReportServiceStub]
+FOR_ADMINISTRATORS = {"GetTeamReport", "GetPlatformReport"}
 CALLERS = {
     "LedgerServiceStub": {"job-service"},
     "PriceServiceStub": {"job-service", "compute-router"},
     "CostServiceStub": {"gateway"},
     "PriceBookServiceStub": {"gateway"},
     "CorrectionServiceStub": {"gateway"},
+    "ReportServiceStub": {"gateway"},
 }
 
 
@@ -197,7 +210,7 @@ def test_every_rpc_is_called_here():
     """An RPC that is added has to be added to the tests above."""
     declared = {
         method.name
-        for file in (book_pb, correction_pb, cost_pb, ledger_pb, price_pb)
+        for file in (book_pb, correction_pb, cost_pb, ledger_pb, price_pb, report_pb)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
@@ -208,7 +221,12 @@ def test_every_rpc_is_called_here():
 async def outcome_of(call, request, metadata=()):
     try:
         with rpc_errors():
-            await call(request, metadata=metadata)
+            answer = call(request, metadata=metadata)
+            if isinstance(request, STREAMED):
+                async for _ in answer:
+                    pass
+            else:
+                await answer
     except ServiceError as error:
         return error.code, error.reason
     return "OK", ""
@@ -373,3 +391,104 @@ async def test_empty_requests_get_an_answer(loopback, issuer):
                 getattr(stub(channel), method), type(request)(), as_user(issuer)
             )
         assert code not in (ErrorCode.INTERNAL, ErrorCode.UNAVAILABLE), method
+
+
+class TestReports:
+    """Who may ask for which report, and what an export says."""
+
+    @pytest.fixture
+    async def reports(self, loopback):
+        async with loopback.channel_as("gateway") as channel:
+            yield report_grpc.ReportServiceStub(channel)
+
+    @pytest.mark.parametrize(("_stub", "method", "request_"), REPORTS)
+    async def test_who_may_ask(self, reports, issuer, _stub, method, request_):
+        """Members with `costs:read` for projects; administrators, in person, for the rest."""
+        call = getattr(reports, method)
+        asked = {
+            "nobody": (),
+            "member": as_user(issuer),
+            "stranger": as_user(issuer, "stranger"),
+            "administrator": bearer(issuer.person_token("root", role="admin")),
+            "super": bearer(issuer.person_token("root", role="super_admin")),
+            "key of one": bearer(issuer.key_token("user-1", role="super_admin")),
+        }
+        codes = {
+            name: (await outcome_of(call, request_, metadata))[0]
+            for name, metadata in asked.items()
+        }
+
+        assert codes.pop("nobody") is ErrorCode.UNAUTHENTICATED
+        if method in FOR_ADMINISTRATORS:
+            assert {name for name, code in codes.items() if code == "OK"} == {
+                "administrator",
+                "super",
+            }
+            assert codes["member"] is codes["key of one"] is ErrorCode.PERMISSION_DENIED
+        else:
+            assert {name for name, code in codes.items() if code == "OK"} == {
+                "member",
+                "key of one",
+            }
+            assert codes["stranger"] is codes["administrator"] is ErrorCode.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        "method",
+        [
+            "GetProjectReport",
+            "GetSavings",
+            "GetSuggestions",
+            "ExportCosts",
+            "ExportComputeJobs",
+        ],
+    )
+    async def test_foreign_project_looks_absent(self, reports, issuer, method):
+        """Another project reads like one that never was."""
+        request = getattr(report_pb, f"{method}Request")(project_id="project-2")
+
+        found = await outcome_of(getattr(reports, method), request, as_user(issuer))
+
+        assert found == (ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
+
+    async def test_impossible_days_are_refused(self, reports, issuer):
+        """An export refuses its days before it says anything."""
+        request = report_pb.ExportCostsRequest(first_day="yesterday")
+
+        code, _ = await outcome_of(reports.ExportCosts, request, as_user(issuer))
+
+        assert code is ErrorCode.INVALID_ARGUMENT
+
+    async def test_entries_arrive(self, loopback, reports, issuer):
+        """What job-service told of a job is in both exports, and in the report."""
+        outcome = ledger_pb.OutcomeSummary(
+            job_id="j1",
+            project_id="project-1",
+            job_state="completed",
+            target="local",
+            model="m",
+            job_type="generation_v2",
+            complexity=6,
+            complexity_threshold=100,
+        )
+        post = ledger_pb.PostHoldRequest(
+            hold_id="j1:1", amount_nanousd=60, scopes=[SCOPE], outcome=outcome
+        )
+        async with loopback.channel_as("job-service") as channel:
+            await ledger_grpc.LedgerServiceStub(channel).PostHold(post)
+        me = as_user(issuer)
+
+        pages = [p async for p in reports.ExportCosts(report_pb.ExportCostsRequest(), metadata=me)]
+        export = reports.ExportComputeJobs(report_pb.ExportComputeJobsRequest(), metadata=me)
+        jobs = [job async for page in export for job in page.jobs]
+        report = await reports.GetProjectReport(report_pb.GetProjectReportRequest(), metadata=me)
+
+        ((entry,),) = [page.entries for page in pages]
+        assert (entry.kind, entry.job_id, entry.cost_nanousd) == ("post", "j1", 60)
+        (job,) = jobs
+        assert (job.job_type, job.complexity, job.compute_type) == ("generation_v2", 6, "local")
+        assert (report.project_id, report.report.total.cost_nanousd) == ("project-1", 60)
+        assert [share.name for share in report.report.job_types] == ["generation_v2"]
+
+
+def bearer(token):
+    return (("authorization", f"Bearer {token}"),)

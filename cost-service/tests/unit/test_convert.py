@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 from weir.auth.v1 import key_service_pb2 as key_pb
@@ -130,6 +130,9 @@ def test_settlements_arrive():
         provider_cost_nanousd=3,
         price_version="1",
         period="2026-11",
+        job_type="chat_completion",
+        complexity=0,
+        complexity_threshold=100,
     )
     outcome.finished_at.FromDatetime(NOW)
     post = convert.post_from_proto(
@@ -146,6 +149,13 @@ def test_settlements_arrive():
             assert getattr(post.outcome, field.name) == getattr(outcome, field.name)
 
 
+def test_complexity_may_be_unknown():
+    """A prompt that no router judged has no complexity, which is not 0."""
+    outcome = convert.outcome_from_proto(ledger_pb.OutcomeSummary(job_id="j1"))
+
+    assert (outcome.complexity, outcome.complexity_threshold) == (None, None)
+
+
 def test_impossible_time_is_left_out():
     """A settlement with a time beyond the calendar is booked without it."""
     outcome = ledger_pb.OutcomeSummary(job_id="j1")
@@ -156,7 +166,7 @@ def test_impossible_time_is_left_out():
 
 def test_costs_leave():
     """Reports keep their figures; an unsettled job has no time of settlement."""
-    days = (DayCost(date(2026, 11, 1), 5, 2),)
+    days = (DayCost("2026-11-01", 5, 2),)
     costs = convert.project_costs_to_proto(ProjectCosts("p1", 30, 5, 4, 2, 1, days))
     cost = JobCost("j1", "p1", 9, 5, False, "local", "m", 1, 2, "1", None)
 

@@ -21,6 +21,7 @@ from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.local_rates import LocalRates
 from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.redis_rates import RedisRates
+from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.edge import Edge
@@ -134,6 +135,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             costs=costs,
             prices=PriceBookClient(cost_channel),
             corrections=CorrectionClient(cost_channel),
+            reports=ReportClient(cost_channel),
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
             create_project=CreateProject(auth, costs),

@@ -266,37 +266,6 @@ async def test_no_budget_set(http, script, person):
     assert project.json()["budget_allocated"] is None
 
 
-async def test_costs_have_the_documented_shape(http, script, person):
-    """Totals, average and trend of the last days."""
-    answer = await http.get(
-        f"/api/v1/costs/projects/{PROJECT_ID}", headers=person, params={"period_days": 7}
-    )
-
-    assert answer.json() == {
-        "project_id": PROJECT_ID,
-        "total_cost": 45.67,
-        "total_cost_nanousd": 45_670_000_000,
-        "total_jobs": 123,
-        "completed_jobs": 118,
-        "failed_jobs": 5,
-        "average_cost_per_job": 0.371300813,
-        "average_cost_per_job_nanousd": 371_300_813,
-        "period_days": 7,
-        "trend": [{"day": "2026-01-02", "cost": 1e-9, "cost_nanousd": 1, "jobs": 2}],
-    }
-    assert script.last("GetProjectCosts").request.period_days == 7
-
-
-@pytest.mark.parametrize("days", ["0", "367", "-1", "x", "1.5"])
-async def test_periods_are_bounded(http, person, days):
-    """A period is 1 to 366 days."""
-    answer = await http.get(
-        f"/api/v1/costs/projects/{PROJECT_ID}", headers=person, params={"period_days": days}
-    )
-
-    assert answer.status_code == 422
-
-
 async def test_job_cost(http, person):
     """What was held, what was charged, and for how many tokens."""
     answer = await http.get(f"/api/v1/costs/jobs/{JOB_ID}", headers=person)
@@ -325,7 +294,11 @@ async def test_unsettled_job_has_no_actual_cost(http, script, person):
     [
         ("GET", "/api/v1/projects/{}", "GetProject"),
         ("PUT", "/api/v1/projects/{}/budget", "SetBudget"),
-        ("GET", "/api/v1/costs/projects/{}", "GetProjectCosts"),
+        ("GET", "/api/v1/costs/projects/{}", "GetProjectReport"),
+        ("GET", "/api/v1/costs/projects/{}/savings", "GetSavings"),
+        ("GET", "/api/v1/costs/projects/{}/suggestions", "GetSuggestions"),
+        ("GET", "/api/v1/costs/projects/{}/export.csv", "ExportCosts"),
+        ("GET", "/api/v1/costs/projects/{}/compute-jobs", "ExportComputeJobs"),
         ("GET", "/api/v1/costs/projects/{}/budget", "GetBudget"),
     ],
 )
@@ -341,7 +314,7 @@ async def test_what_can_be_no_id_is_absent(http, script, person, method, path, r
 
 async def test_absent_project(http, script, person):
     """A project that is not there, or not the caller's, is 404."""
-    script.answers["GetProjectCosts"] = refusal(ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
+    script.answers["GetProjectReport"] = refusal(ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
 
     answer = await http.get(f"/api/v1/costs/projects/{ABSENT}", headers=person)
 

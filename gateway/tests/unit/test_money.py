@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.money import MAX_NANOUSD, nanousd_from_usd, usd_view
+from gateway.domain.money import MAX_NANOUSD, nanousd_from_usd, usd_text, usd_view
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,18 @@ def test_view_is_dollars():
     """People see dollars."""
     assert usd_view(12_500_000_000) == 12.5
     assert usd_view(1) == 1e-9
+
+
+@pytest.mark.parametrize(
+    ("nanousd", "text"),
+    [
+        (0, "0.000000000"),
+        (1, "0.000000001"),
+        (-1, "-0.000000001"),
+        (12_500_000_000, "12.500000000"),
+        (-(2**63), "-9223372036.854775808"),
+    ],
+)
+def test_text_is_exact(nanousd, text):
+    """As a text an amount has all of its nine decimals."""
+    assert usd_text(nanousd) == text

@@ -8,17 +8,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cost_service.adapters.postgres_holds import PERIOD_NOW
+from cost_service.domain.budget_scope import BudgetScopeKind
 from cost_service.domain.settlement import ALREADY_SETTLED, Booking, EntryKind, Settlement
 
 _OUTCOME: Final = """
     job_id, project_id, job_state, target, model, tokens_input, tokens_output,
-    usage_source, provider_cost_nanousd, price_version, finished_at"""
+    usage_source, provider_cost_nanousd, price_version, finished_at,
+    job_type, complexity, complexity_threshold, team_id, api_key_id"""
 _OUTCOME_VALUES: Final = """
     CAST(:job_id AS text), CAST(:project_id AS text), CAST(:job_state AS text),
     CAST(:target AS text), CAST(:model AS text), CAST(:tokens_input AS bigint),
     CAST(:tokens_output AS bigint), CAST(:usage_source AS text),
     CAST(:provider_cost_nanousd AS bigint), CAST(:price_version AS text),
-    CAST(:finished_at AS timestamptz)"""
+    CAST(:finished_at AS timestamptz),
+    CAST(:job_type AS text), CAST(:complexity AS bigint), CAST(:complexity_threshold AS bigint),
+    CAST(:team_id AS text), CAST(:api_key_id AS text)"""
 
 # The hold's row is locked first, so that a post and a void of it come one after the other. The
 # ledger's unique index decides; the budgets change only for the entry that got in.
@@ -159,4 +163,9 @@ def _values(settlement: Settlement) -> dict[str, Any]:
         "provider_cost_nanousd": outcome.provider_cost_nanousd,
         "price_version": outcome.price_version,
         "finished_at": outcome.finished_at,
+        "job_type": outcome.job_type,
+        "complexity": outcome.complexity,
+        "complexity_threshold": outcome.complexity_threshold,
+        "team_id": settlement.scope_id(BudgetScopeKind.TEAM),
+        "api_key_id": settlement.scope_id(BudgetScopeKind.API_KEY),
     }

@@ -1,4 +1,4 @@
-"""What work has cost, from the ledger alone."""
+"""What one job has cost, from holds and ledger."""
 
 from __future__ import annotations
 
@@ -7,37 +7,9 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
+from cost_service.adapters.postgres_cost_reports import CHARGED
+from cost_service.domain.costs import JobCost
 
-# What an entry adds to what the tenant owes.
-_CHARGED: Final = (
-    "CASE kind WHEN 'refund' THEN -amount_nanousd WHEN 'void' THEN 0 ELSE amount_nanousd END"
-)
-
-# A job that was retried by its owner has several settlements; the last tells how it ended.
-_JOBS: Final = text(
-    """
-    SELECT count(*) AS jobs,
-           count(*) FILTER (WHERE job_state = 'completed') AS completed,
-           count(*) FILTER (WHERE job_state IN ('failed', 'dead_letter')) AS failed
-    FROM (
-        SELECT DISTINCT ON (job_id) job_state FROM ledger
-        WHERE project_id = :project_id AND kind IN ('post', 'void')
-          AND created_at >= now() - CAST(:days AS integer) * interval '1 day'
-        ORDER BY job_id, entry_id DESC
-    ) latest
-    """
-)
-_DAYS: Final = text(
-    f"""
-    SELECT CAST(created_at AT TIME ZONE 'UTC' AS date) AS day,
-           sum({_CHARGED}) AS cost_nanousd, count(DISTINCT job_id) AS jobs
-    FROM ledger
-    WHERE project_id = :project_id AND kind <> 'void'
-      AND created_at >= now() - CAST(:days AS integer) * interval '1 day'
-    GROUP BY day ORDER BY day
-    """  # noqa: S608
-)
 _JOB: Final = text(
     f"""
     WITH entries AS (
@@ -57,7 +29,7 @@ _JOB: Final = text(
     ), latest AS (
         SELECT * FROM entries WHERE kind IN ('post', 'void') ORDER BY entry_id DESC LIMIT 1
     ), sums AS (
-        SELECT coalesce(sum({_CHARGED}), 0) AS charged_nanousd,
+        SELECT coalesce(sum({CHARGED}), 0) AS charged_nanousd,
                coalesce(sum(tokens_input) FILTER (WHERE kind = 'post'), 0) AS tokens_input,
                coalesce(sum(tokens_output) FILTER (WHERE kind = 'post'), 0) AS tokens_output
         FROM entries
@@ -78,23 +50,6 @@ class PostgresReports:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
-
-    async def project_costs(self, project_id: str, period_days: int) -> ProjectCosts:
-        values = {"project_id": project_id, "days": period_days}
-        jobs = (await self._session.execute(_JOBS, values)).one()
-        days = tuple(
-            DayCost(row.day, int(row.cost_nanousd), row.jobs)
-            for row in await self._session.execute(_DAYS, values)
-        )
-        return ProjectCosts(
-            project_id=project_id,
-            period_days=period_days,
-            total_cost_nanousd=sum(day.cost_nanousd for day in days),
-            total_jobs=jobs.jobs,
-            completed_jobs=jobs.completed,
-            failed_jobs=jobs.failed,
-            days=days,
-        )
 
     async def find_job_cost(self, project_id: str, job_id: str) -> JobCost | None:
         found = await self._session.execute(_JOB, {"project_id": project_id, "job_id": job_id})

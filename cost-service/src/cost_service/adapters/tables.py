@@ -48,8 +48,10 @@ def _nanousd(name: str, *, default: str | None = None) -> Column[int]:
     )
 
 
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
+def _text(name: str, *, default: str | None = None) -> Column[str]:
+    return Column(
+        name, Text, nullable=False, server_default=None if default is None else text(default)
+    )
 
 
 def _moment(name: str, *, nullable: bool = False) -> Column[datetime]:
@@ -155,6 +157,12 @@ ledger = Table(
     _moment("created_at"),
     # Why there is a refund or surcharge.
     Column("reason", Text, nullable=False, server_default=text("''")),
+    # Entries from before these were told, and those of services from before, hold the defaults.
+    _text("job_type", default="''"),
+    Column("complexity", BigInteger, nullable=True),
+    Column("complexity_threshold", BigInteger, nullable=True),
+    _text("team_id", default="''"),
+    _text("api_key_id", default="''"),
     CheckConstraint("kind IN ('post', 'void', 'refund', 'surcharge')", name="kind_known"),
     CheckConstraint("amount_nanousd >= 0", name="amount_not_negative"),
     CheckConstraint("excess_nanousd >= 0", name="excess_not_negative"),
@@ -172,6 +180,13 @@ ledger = Table(
         postgresql_where=text("kind IN ('post', 'void')"),
     ),
     Index("ix_ledger_project_id_created_at", "project_id", "created_at"),
+    Index(
+        "ix_ledger_team_id_created_at",
+        "team_id",
+        "created_at",
+        postgresql_where=text("team_id <> ''"),
+    ),
+    Index("ix_ledger_created_at", "created_at"),
     Index(None, "job_id"),
 )
 

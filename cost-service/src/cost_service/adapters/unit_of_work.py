@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from cost_service.adapters.postgres_audit import PostgresAudit
@@ -14,7 +15,10 @@ from cost_service.adapters.postgres_budgets import (
     PostgresAllowances,
     PostgresBudgets,
 )
+from cost_service.adapters.postgres_comparisons import PostgresComparisons
 from cost_service.adapters.postgres_corrections import PostgresCorrections
+from cost_service.adapters.postgres_cost_reports import PostgresCostReports
+from cost_service.adapters.postgres_exports import PostgresExports
 from cost_service.adapters.postgres_holds import PostgresHolds
 from cost_service.adapters.postgres_ledger import PostgresLedger
 from cost_service.adapters.postgres_price_book import PostgresPriceBook
@@ -33,8 +37,19 @@ class PostgresWork:
     budgets: PostgresBudgets
     reports: PostgresReports
     corrections: PostgresCorrections
+    cost_reports: PostgresCostReports
+    comparisons: PostgresComparisons
+    exports: PostgresExports
     prices: PostgresPriceBook
     audit: PostgresAudit
+    session: AsyncSession
+
+    async def see_one_moment(self) -> None:
+        await self.session.execute(
+            text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        )
+        # A period's entries are sorted and joined in memory rather than on disk.
+        await self.session.execute(text("SET LOCAL work_mem = '32MB'"))
 
 
 class PostgresUnitOfWork:
@@ -54,6 +69,10 @@ class PostgresUnitOfWork:
                 budgets=PostgresBudgets(session),
                 reports=PostgresReports(session),
                 corrections=PostgresCorrections(session),
+                cost_reports=PostgresCostReports(session),
+                comparisons=PostgresComparisons(session),
+                exports=PostgresExports(session),
                 prices=PostgresPriceBook(session),
                 audit=PostgresAudit(session),
+                session=session,
             )

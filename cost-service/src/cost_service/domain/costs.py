@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class DayCost:
-    """One day (UTC) on which something was charged."""
+    """One day (UTC), `YYYY-MM-DD`, on which something was charged."""
 
-    day: date
+    day: str
     cost_nanousd: int
     jobs: int
 

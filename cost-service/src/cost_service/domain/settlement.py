@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from cost_service.domain.budget_scope import BudgetScope, ordered_scopes
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, ordered_scopes
 from cost_service.domain.hold import MAX_SCOPES, HoldState
 from cost_service.domain.names import (
     MAX_NANOUSD,
@@ -53,6 +53,9 @@ class Outcome:
     price_version: str = ""
     period: str = ""
     finished_at: datetime | None = None
+    job_type: str = ""
+    complexity: int | None = None
+    complexity_threshold: int | None = None
 
     def cleaned(self, hold_id: str) -> Outcome:
         """Return it with nothing in it that could keep a settlement from being stored."""
@@ -69,6 +72,7 @@ class Outcome:
             provider_cost_nanousd=max(0, self.provider_cost_nanousd),
             price_version=kept_text(self.price_version),
             period=self.period if is_period(self.period) else "",
+            job_type=kept_text(self.job_type),
         )
 
 
@@ -99,6 +103,10 @@ class Settlement:
     def hold_state(self) -> HoldState:
         """The state of the hold afterwards."""
         return HoldState.POSTED if self.kind is EntryKind.POST else HoldState.VOIDED
+
+    def scope_id(self, kind: BudgetScopeKind) -> str:
+        """Return the first scope of that kind, by id; "" where there is none."""
+        return next((scope.scope_id for scope in self.scopes if scope.kind is kind), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,11 @@ def outcome_from_proto(outcome: ledger_pb.OutcomeSummary) -> Outcome:
         price_version=outcome.price_version,
         period=outcome.period,
         finished_at=_moment(outcome.finished_at) if outcome.HasField("finished_at") else None,
+        job_type=outcome.job_type,
+        complexity=outcome.complexity if outcome.HasField("complexity") else None,
+        complexity_threshold=(
+            outcome.complexity_threshold if outcome.HasField("complexity_threshold") else None
+        ),
     )
 
 
@@ -121,7 +126,7 @@ def project_costs_to_proto(costs: ProjectCosts) -> cost_pb.ProjectCosts:
         failed_jobs=costs.failed_jobs,
         period_days=costs.period_days,
         days=[
-            cost_pb.DayCost(day=day.day.isoformat(), cost_nanousd=day.cost_nanousd, jobs=day.jobs)
+            cost_pb.DayCost(day=day.day, cost_nanousd=day.cost_nanousd, jobs=day.jobs)
             for day in costs.days
         ],
     )

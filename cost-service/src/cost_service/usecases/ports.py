@@ -11,10 +11,11 @@ from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Allocation, Budget
 from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.correction import Charge, Correction, LedgerEntry
-from cost_service.domain.costs import JobCost, ProjectCosts
+from cost_service.domain.costs import JobCost
 from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
 from cost_service.domain.prices import NewPriceVersion, PriceSnapshot, PriceVersion
 from cost_service.domain.settlement import Booking, Settlement
+from cost_service.usecases.report_ports import CostReports, LedgerExports, WorkComparisons
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,6 @@ class Budgets(Protocol):
 
 
 class Reports(Protocol):
-    async def project_costs(self, project_id: str, period_days: int) -> ProjectCosts: ...
-
     async def find_job_cost(self, project_id: str, job_id: str) -> JobCost | None: ...
 
 
@@ -181,9 +180,19 @@ class UnitOfWork(Protocol):
     @property
     def corrections(self) -> Corrections: ...
     @property
+    def cost_reports(self) -> CostReports: ...
+    @property
+    def comparisons(self) -> WorkComparisons: ...
+    @property
+    def exports(self) -> LedgerExports: ...
+    @property
     def prices(self) -> PriceBook: ...
     @property
     def audit(self) -> Audit: ...
+
+    async def see_one_moment(self) -> None:
+        """Let everything be read as of now, and nothing be written. To be called first."""
+        ...
 
 
 class UnitOfWorkFactory(Protocol):

@@ -38,13 +38,6 @@ class CostClient:
             response = await self._costs.GetBudget(pb.GetBudgetRequest(project_id=project_id))
         return _budget(response.budget)
 
-    async def project_costs(self, project_id: str, period_days: int) -> pb.ProjectCosts:
-        with rpc_errors():
-            response = await self._costs.GetProjectCosts(
-                pb.GetProjectCostsRequest(project_id=project_id, period_days=period_days)
-            )
-        return response.project_costs
-
     async def job_cost(self, project_id: str, job_id: str) -> pb.JobCost:
         with rpc_errors():
             response = await self._costs.GetJobCost(

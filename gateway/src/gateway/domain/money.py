@@ -60,3 +60,9 @@ def _exact_nanousd(amount: Decimal) -> int:
 def usd_view(nanousd: int) -> float:
     """Return an amount in US dollars for people; the nearest float, so never for sums."""
     return nanousd / NANOUSD_PER_USD
+
+
+def usd_text(nanousd: int) -> str:
+    """Return an amount in US dollars with all of its nine decimals, exactly."""
+    dollars, rest = divmod(abs(nanousd), NANOUSD_PER_USD)
+    return f"{'-' if nanousd < 0 else ''}{dollars}.{rest:09d}"

@@ -24,12 +24,7 @@ from gateway.entrypoints.schemas.auth import (
     TokensView,
     UserView,
 )
-from gateway.entrypoints.schemas.costs import (
-    BudgetView,
-    DayCostView,
-    JobCostView,
-    ProjectCostsView,
-)
+from gateway.entrypoints.schemas.costs import BudgetView, JobCostView
 from gateway.entrypoints.schemas.jobs import CreateJobBody, JobStateName, JobView
 from gateway.entrypoints.schemas.models import OperationName
 from gateway.entrypoints.schemas.projects import ProjectView, ProjectWithBudgetView
@@ -205,31 +200,6 @@ def budget_view(budget: Budget) -> BudgetView:
         remaining_budget_nanousd=budget.remaining_nanousd,
         percentage_used=budget.percentage_used,
         status=budget.status.value,
-    )
-
-
-def project_costs_view(costs: cost_pb.ProjectCosts) -> ProjectCostsView:
-    # Exact to the nano-dollar, rounded down; nothing is computed from it.
-    average = costs.total_cost_nanousd // costs.total_jobs if costs.total_jobs else 0
-    return ProjectCostsView(
-        project_id=costs.project_id,
-        total_cost=usd_view(costs.total_cost_nanousd),
-        total_cost_nanousd=costs.total_cost_nanousd,
-        total_jobs=costs.total_jobs,
-        completed_jobs=costs.completed_jobs,
-        failed_jobs=costs.failed_jobs,
-        average_cost_per_job=usd_view(average),
-        average_cost_per_job_nanousd=average,
-        period_days=costs.period_days,
-        trend=[
-            DayCostView(
-                day=day.day,
-                cost=usd_view(day.cost_nanousd),
-                cost_nanousd=day.cost_nanousd,
-                jobs=day.jobs,
-            )
-            for day in costs.days
-        ],
     )
 
 

@@ -11,6 +11,7 @@ from gateway.adapters.dead_letter_client import DeadLetterClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.price_book_client import PriceBookClient
+from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.event_streams import EventStreams
@@ -37,6 +38,7 @@ class Edge:
     costs: CostClient
     prices: PriceBookClient
     corrections: CorrectionClient
+    reports: ReportClient
     router: RouterClient
     authenticate: Authenticate
     create_project: CreateProject

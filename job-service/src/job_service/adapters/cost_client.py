@@ -152,6 +152,9 @@ def outcome_to_proto(settlement: Settlement) -> ledger_pb.OutcomeSummary:
         provider_cost_nanousd=outcome.provider_cost_nanousd,
         price_version=outcome.price_version,
         period=period,
+        job_type=outcome.job_type,
+        complexity=outcome.complexity,
+        complexity_threshold=outcome.complexity_threshold,
     )
     if settlement.created_at is not None:
         summary.finished_at.FromDatetime(settlement.created_at)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, Final
 
 from job_service.domain.charge import Price
 from job_service.domain.decision import Alternative, Complexity, RouteDecision
@@ -12,6 +12,8 @@ from job_service.domain.settlement import Outcome
 from job_service.domain.specification import JobSpecification, Message, Residency, Sampling
 
 Document = dict[str, Any]
+
+_OUTCOME_FIELDS: Final = frozenset(field.name for field in fields(Outcome))
 
 
 def content_to_document(specification: JobSpecification) -> Document:
@@ -80,4 +82,5 @@ def outcome_to_document(outcome: Outcome) -> Document:
 
 
 def outcome_from(document: Document) -> Outcome:
-    return Outcome(**document)
+    """Return an outcome; what a replica of a later release added is left out."""
+    return Outcome(**{name: value for name, value in document.items() if name in _OUTCOME_FIELDS})

@@ -31,6 +31,9 @@ class Outcome:
     provider_cost_nanousd: int = 0
     price_version: str = ""
     period: str = ""
+    job_type: str = ""
+    complexity: int | None = None
+    complexity_threshold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def settlement_of(job: Job) -> Settlement:
     if not job.state.is_final:
         raise ValueError(f"job {job.id} is {job.state}: nothing to settle yet")
     charged = job.charge_nanousd is not None
+    complexity = job.decision.complexity if job.decision else None
     return Settlement(
         hold_id=job.hold_id,
         job_id=job.id,
@@ -70,6 +74,9 @@ def settlement_of(job: Job) -> Settlement:
             provider_cost_nanousd=job.provider_cost_nanousd,
             price_version=job.terms.price_version if job.terms else "",
             period=job.period or "",
+            job_type=job.specification.type,
+            complexity=complexity.score if complexity else None,
+            complexity_threshold=complexity.threshold if complexity else None,
         ),
     )
 

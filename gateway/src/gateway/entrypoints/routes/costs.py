@@ -1,10 +1,8 @@
-"""What work costs."""
+"""Budgets, and what single jobs cost."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from gateway.entrypoints import convert
 from gateway.entrypoints.dependencies import (
@@ -15,7 +13,7 @@ from gateway.entrypoints.dependencies import (
     checked_project_id,
 )
 from gateway.entrypoints.routes.jobs import in_project
-from gateway.entrypoints.schemas.costs import BudgetView, JobCostView, ProjectCostsView
+from gateway.entrypoints.schemas.costs import BudgetView, JobCostView
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.ids import is_uuid
 
@@ -30,18 +28,6 @@ class JobCostNotFound(ServiceError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"No cost of job {job_id} is known.", metadata={"job_id": job_id})
-
-
-@router.get("/projects/{project_id}")
-async def get_project_costs(
-    project_id: str,
-    edge: EdgeParts,
-    _: CurrentCaller,
-    period_days: Annotated[int, Query(ge=1, le=366)] = 30,
-) -> ProjectCostsView:
-    """Return what a project cost in the last days."""
-    costs = await edge.costs.project_costs(checked_project_id(project_id), period_days)
-    return convert.project_costs_view(costs)
 
 
 @router.get("/projects/{project_id}/budget")

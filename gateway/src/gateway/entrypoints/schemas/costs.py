@@ -8,30 +8,6 @@ from typing import Literal
 from gateway.entrypoints.schemas.base import View
 
 
-class DayCostView(View):
-    """What one day (UTC) cost."""
-
-    day: str
-    cost: float
-    cost_nanousd: int
-    jobs: int
-
-
-class ProjectCostsView(View):
-    """What a project cost in the last days."""
-
-    project_id: str
-    total_cost: float
-    total_cost_nanousd: int
-    total_jobs: int
-    completed_jobs: int
-    failed_jobs: int
-    average_cost_per_job: float
-    average_cost_per_job_nanousd: int
-    period_days: int
-    trend: list[DayCostView]
-
-
 class BudgetView(View):
     """The budget of the current month. `percentage_used` counts what is reserved, too."""
 

@@ -25,39 +25,39 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/cost/v1/ledger_service.proto\x12\x0cweir.cost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x0b\x42udgetScope\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.weir.cost.v1.BudgetScopeKind\x12\x10\n\x08scope_id\x18\x02 \x01(\t\x12\x15\n\rowner_user_id\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x66\x61ult_cap\x18\x04 \x01(\x08\"\x9e\x01\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.weir.cost.v1.HoldState\x12\x16\n\x0e\x61mount_nanousd\x18\x03 \x01(\x03\x12\x15\n\rprice_version\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa0\x02\n\x0eOutcomeSummary\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x11\n\tjob_state\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x14\n\x0ctokens_input\x18\x06 \x01(\x03\x12\x15\n\rtokens_output\x18\x07 \x01(\x03\x12\x14\n\x0cusage_source\x18\x08 \x01(\t\x12\x1d\n\x15provider_cost_nanousd\x18\t \x01(\x03\x12/\n\x0b\x66inished_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x0b \x01(\t\x12\x0e\n\x06period\x18\x0c \x01(\t\"}\n\x10PlaceHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12\x16\n\x0e\x61mount_nanousd\x18\x03 \x01(\x03\x12\x15\n\rprice_version\x18\x04 \x01(\t\"5\n\x11PlaceHoldResponse\x12 \n\x04hold\x18\x01 \x01(\x0b\x32\x12.weir.cost.v1.Hold\"\x94\x01\n\x0fPostHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12)\n\x06scopes\x18\x03 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12-\n\x07outcome\x18\x04 \x01(\x0b\x32\x1c.weir.cost.v1.OutcomeSummary\"\"\n\x10PostHoldResponse\x12\x0e\n\x06\x62ooked\x18\x01 \x01(\x08\"|\n\x0fVoidHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12-\n\x07outcome\x18\x03 \x01(\x0b\x32\x1c.weir.cost.v1.OutcomeSummary\"\"\n\x10VoidHoldResponse\x12\x0e\n\x06\x62ooked\x18\x01 \x01(\x08\"V\n\x14ListOpenHoldsRequest\x12\x17\n\x0fmin_age_seconds\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x15ListOpenHoldsResponse\x12!\n\x05holds\x18\x01 \x03(\x0b\x32\x12.weir.cost.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8e\x01\n\x0f\x42udgetScopeKind\x12!\n\x1d\x42UDGET_SCOPE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42UDGET_SCOPE_KIND_PROJECT\x10\x01\x12\x1a\n\x16\x42UDGET_SCOPE_KIND_TEAM\x10\x02\x12\x1d\n\x19\x42UDGET_SCOPE_KIND_API_KEY\x10\x03*j\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_HELD\x10\x01\x12\x15\n\x11HOLD_STATE_POSTED\x10\x02\x12\x15\n\x11HOLD_STATE_VOIDED\x10\x03\x32\xcd\x02\n\rLedgerService\x12L\n\tPlaceHold\x12\x1e.weir.cost.v1.PlaceHoldRequest\x1a\x1f.weir.cost.v1.PlaceHoldResponse\x12I\n\x08PostHold\x12\x1d.weir.cost.v1.PostHoldRequest\x1a\x1e.weir.cost.v1.PostHoldResponse\x12I\n\x08VoidHold\x12\x1d.weir.cost.v1.VoidHoldRequest\x1a\x1e.weir.cost.v1.VoidHoldResponse\x12X\n\rListOpenHolds\x12\".weir.cost.v1.ListOpenHoldsRequest\x1a#.weir.cost.v1.ListOpenHoldsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/cost/v1/ledger_service.proto\x12\x0cweir.cost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x0b\x42udgetScope\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.weir.cost.v1.BudgetScopeKind\x12\x10\n\x08scope_id\x18\x02 \x01(\t\x12\x15\n\rowner_user_id\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x66\x61ult_cap\x18\x04 \x01(\x08\"\x9e\x01\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.weir.cost.v1.HoldState\x12\x16\n\x0e\x61mount_nanousd\x18\x03 \x01(\x03\x12\x15\n\rprice_version\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x03\n\x0eOutcomeSummary\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x11\n\tjob_state\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x14\n\x0ctokens_input\x18\x06 \x01(\x03\x12\x15\n\rtokens_output\x18\x07 \x01(\x03\x12\x14\n\x0cusage_source\x18\x08 \x01(\t\x12\x1d\n\x15provider_cost_nanousd\x18\t \x01(\x03\x12/\n\x0b\x66inished_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x0b \x01(\t\x12\x0e\n\x06period\x18\x0c \x01(\t\x12\x10\n\x08job_type\x18\r \x01(\t\x12\x17\n\ncomplexity\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12!\n\x14\x63omplexity_threshold\x18\x0f \x01(\x03H\x01\x88\x01\x01\x42\r\n\x0b_complexityB\x17\n\x15_complexity_threshold\"}\n\x10PlaceHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12\x16\n\x0e\x61mount_nanousd\x18\x03 \x01(\x03\x12\x15\n\rprice_version\x18\x04 \x01(\t\"5\n\x11PlaceHoldResponse\x12 \n\x04hold\x18\x01 \x01(\x0b\x32\x12.weir.cost.v1.Hold\"\x94\x01\n\x0fPostHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12)\n\x06scopes\x18\x03 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12-\n\x07outcome\x18\x04 \x01(\x0b\x32\x1c.weir.cost.v1.OutcomeSummary\"\"\n\x10PostHoldResponse\x12\x0e\n\x06\x62ooked\x18\x01 \x01(\x08\"|\n\x0fVoidHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12)\n\x06scopes\x18\x02 \x03(\x0b\x32\x19.weir.cost.v1.BudgetScope\x12-\n\x07outcome\x18\x03 \x01(\x0b\x32\x1c.weir.cost.v1.OutcomeSummary\"\"\n\x10VoidHoldResponse\x12\x0e\n\x06\x62ooked\x18\x01 \x01(\x08\"V\n\x14ListOpenHoldsRequest\x12\x17\n\x0fmin_age_seconds\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x15ListOpenHoldsResponse\x12!\n\x05holds\x18\x01 \x03(\x0b\x32\x12.weir.cost.v1.Hold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8e\x01\n\x0f\x42udgetScopeKind\x12!\n\x1d\x42UDGET_SCOPE_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42UDGET_SCOPE_KIND_PROJECT\x10\x01\x12\x1a\n\x16\x42UDGET_SCOPE_KIND_TEAM\x10\x02\x12\x1d\n\x19\x42UDGET_SCOPE_KIND_API_KEY\x10\x03*j\n\tHoldState\x12\x1a\n\x16HOLD_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOLD_STATE_HELD\x10\x01\x12\x15\n\x11HOLD_STATE_POSTED\x10\x02\x12\x15\n\x11HOLD_STATE_VOIDED\x10\x03\x32\xcd\x02\n\rLedgerService\x12L\n\tPlaceHold\x12\x1e.weir.cost.v1.PlaceHoldRequest\x1a\x1f.weir.cost.v1.PlaceHoldResponse\x12I\n\x08PostHold\x12\x1d.weir.cost.v1.PostHoldRequest\x1a\x1e.weir.cost.v1.PostHoldResponse\x12I\n\x08VoidHold\x12\x1d.weir.cost.v1.VoidHoldRequest\x1a\x1e.weir.cost.v1.VoidHoldResponse\x12X\n\rListOpenHolds\x12\".weir.cost.v1.ListOpenHoldsRequest\x1a#.weir.cost.v1.ListOpenHoldsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.cost.v1.ledger_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUDGETSCOPEKIND']._serialized_start=1363
-  _globals['_BUDGETSCOPEKIND']._serialized_end=1505
-  _globals['_HOLDSTATE']._serialized_start=1507
-  _globals['_HOLDSTATE']._serialized_end=1613
+  _globals['_BUDGETSCOPEKIND']._serialized_start=1481
+  _globals['_BUDGETSCOPEKIND']._serialized_end=1623
+  _globals['_HOLDSTATE']._serialized_start=1625
+  _globals['_HOLDSTATE']._serialized_end=1731
   _globals['_BUDGETSCOPE']._serialized_start=84
   _globals['_BUDGETSCOPE']._serialized_end=204
   _globals['_HOLD']._serialized_start=207
   _globals['_HOLD']._serialized_end=365
   _globals['_OUTCOMESUMMARY']._serialized_start=368
-  _globals['_OUTCOMESUMMARY']._serialized_end=656
-  _globals['_PLACEHOLDREQUEST']._serialized_start=658
-  _globals['_PLACEHOLDREQUEST']._serialized_end=783
-  _globals['_PLACEHOLDRESPONSE']._serialized_start=785
-  _globals['_PLACEHOLDRESPONSE']._serialized_end=838
-  _globals['_POSTHOLDREQUEST']._serialized_start=841
-  _globals['_POSTHOLDREQUEST']._serialized_end=989
-  _globals['_POSTHOLDRESPONSE']._serialized_start=991
-  _globals['_POSTHOLDRESPONSE']._serialized_end=1025
-  _globals['_VOIDHOLDREQUEST']._serialized_start=1027
-  _globals['_VOIDHOLDREQUEST']._serialized_end=1151
-  _globals['_VOIDHOLDRESPONSE']._serialized_start=1153
-  _globals['_VOIDHOLDRESPONSE']._serialized_end=1187
-  _globals['_LISTOPENHOLDSREQUEST']._serialized_start=1189
-  _globals['_LISTOPENHOLDSREQUEST']._serialized_end=1275
-  _globals['_LISTOPENHOLDSRESPONSE']._serialized_start=1277
-  _globals['_LISTOPENHOLDSRESPONSE']._serialized_end=1360
-  _globals['_LEDGERSERVICE']._serialized_start=1616
-  _globals['_LEDGERSERVICE']._serialized_end=1949
+  _globals['_OUTCOMESUMMARY']._serialized_end=774
+  _globals['_PLACEHOLDREQUEST']._serialized_start=776
+  _globals['_PLACEHOLDREQUEST']._serialized_end=901
+  _globals['_PLACEHOLDRESPONSE']._serialized_start=903
+  _globals['_PLACEHOLDRESPONSE']._serialized_end=956
+  _globals['_POSTHOLDREQUEST']._serialized_start=959
+  _globals['_POSTHOLDREQUEST']._serialized_end=1107
+  _globals['_POSTHOLDRESPONSE']._serialized_start=1109
+  _globals['_POSTHOLDRESPONSE']._serialized_end=1143
+  _globals['_VOIDHOLDREQUEST']._serialized_start=1145
+  _globals['_VOIDHOLDREQUEST']._serialized_end=1269
+  _globals['_VOIDHOLDRESPONSE']._serialized_start=1271
+  _globals['_VOIDHOLDRESPONSE']._serialized_end=1305
+  _globals['_LISTOPENHOLDSREQUEST']._serialized_start=1307
+  _globals['_LISTOPENHOLDSREQUEST']._serialized_end=1393
+  _globals['_LISTOPENHOLDSRESPONSE']._serialized_start=1395
+  _globals['_LISTOPENHOLDSRESPONSE']._serialized_end=1478
+  _globals['_LEDGERSERVICE']._serialized_start=1734
+  _globals['_LEDGERSERVICE']._serialized_end=2067
 # @@protoc_insertion_point(module_scope)

@@ -142,6 +142,9 @@ class OutcomeSummary(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
+    JOB_TYPE_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_THRESHOLD_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     project_id: _builtins.str
     job_state: _builtins.str
@@ -157,6 +160,12 @@ class OutcomeSummary(_message.Message):
     price_version: _builtins.str
     period: _builtins.str
     """`YYYY-MM` in which the job was admitted; used where the hold is unknown."""
+    job_type: _builtins.str
+    """Such as `chat_completion`."""
+    complexity: _builtins.int
+    """As the router judged the prompt; absent where it never did."""
+    complexity_threshold: _builtins.int
+    """Work below it was local work then."""
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -174,12 +183,22 @@ class OutcomeSummary(_message.Message):
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         price_version: _builtins.str = ...,
         period: _builtins.str = ...,
+        job_type: _builtins.str = ...,
+        complexity: _builtins.int | None = ...,
+        complexity_threshold: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_complexity", b"_complexity", "_complexity_threshold", b"_complexity_threshold", "complexity", b"complexity", "complexity_threshold", b"complexity_threshold", "finished_at", b"finished_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "job_id", b"job_id", "job_state", b"job_state", "model", b"model", "period", b"period", "price_version", b"price_version", "project_id", b"project_id", "provider_cost_nanousd", b"provider_cost_nanousd", "target", b"target", "tokens_input", b"tokens_input", "tokens_output", b"tokens_output", "usage_source", b"usage_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_complexity", b"_complexity", "_complexity_threshold", b"_complexity_threshold", "complexity", b"complexity", "complexity_threshold", b"complexity_threshold", "finished_at", b"finished_at", "job_id", b"job_id", "job_state", b"job_state", "job_type", b"job_type", "model", b"model", "period", b"period", "price_version", b"price_version", "project_id", b"project_id", "provider_cost_nanousd", b"provider_cost_nanousd", "target", b"target", "tokens_input", b"tokens_input", "tokens_output", b"tokens_output", "usage_source", b"usage_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__complexity: _TypeAlias = _typing.Literal["complexity"]  # noqa: Y015
+    _WhichOneofArgType__complexity: _TypeAlias = _typing.Literal["_complexity", b"_complexity"]  # noqa: Y015
+    _WhichOneofReturnType__complexity_threshold: _TypeAlias = _typing.Literal["complexity_threshold"]  # noqa: Y015
+    _WhichOneofArgType__complexity_threshold: _TypeAlias = _typing.Literal["_complexity_threshold", b"_complexity_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__complexity) -> _WhichOneofReturnType__complexity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__complexity_threshold) -> _WhichOneofReturnType__complexity_threshold | None: ...
 
 Global___OutcomeSummary: _TypeAlias = OutcomeSummary  # noqa: Y015
 
