@@ -20,20 +20,25 @@ from cost_service.adapters.auth_client import AuthClient
 from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.grants import role_of, set_grants
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
-from cost_service.entrypoints.cost_handlers import CostHandlers
+from cost_service.entrypoints.cost_handlers import BudgetUseCases, CostHandlers
 from cost_service.entrypoints.ledger_handlers import LedgerHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
 from cost_service.settings import AuditSettings, Settings
 from cost_service.usecases.check_ledger import CheckLedger
+from cost_service.usecases.clear_budget import ClearBudget
+from cost_service.usecases.get_allowance import GetAllowance
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_price_snapshot import GetPriceSnapshot
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.list_budget_alerts import ListBudgetAlerts
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
+from cost_service.usecases.set_allowance import SetAllowance
 from cost_service.usecases.set_budget import SetBudget
 from cost_service.usecases.settle_hold import SettleHold
+from cost_service.usecases.top_up_budget import TopUpBudget
 from service_kit.access import AccessChecks
 from service_kit.clock import SystemClock
 from service_kit.database import check_database, open_engine, sessions
@@ -82,11 +87,23 @@ def handlers(
     """Return the RPC services over a database and what is known of projects."""
     meter = CostMetrics(registry)
     allowance = settings.default_allowance_nanousd
-    open_budgets = OpenBudgets(unit_of_work, allowance, settings.default_project_cap_nanousd)
+    open_budgets = OpenBudgets(
+        unit_of_work,
+        allowance,
+        settings.default_project_cap_nanousd,
+        settings.default_team_cap_nanousd,
+    )
     return Handlers(
         cost=CostHandlers(
-            SetBudget(access, unit_of_work, allowance),
-            GetBudget(access, unit_of_work),
+            BudgetUseCases(
+                SetBudget(access, unit_of_work, allowance),
+                TopUpBudget(access, unit_of_work, allowance),
+                ClearBudget(access, unit_of_work),
+                GetBudget(access, unit_of_work),
+                ListBudgetAlerts(access, unit_of_work),
+                SetAllowance(unit_of_work, allowance),
+                GetAllowance(unit_of_work, allowance),
+            ),
             GetProjectCosts(access, unit_of_work),
             GetJobCost(access, unit_of_work),
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,11 +16,14 @@ from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.hold import HoldRequest
 from cost_service.domain.ledger_check import JobBooks, check
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.usecases.lock_cap import lock_cap
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
 from cost_service.usecases.set_budget import SetBudget
 from cost_service.usecases.settle_hold import SettleHold
+from cost_service.usecases.top_up_budget import TopUpBudget
 from service_kit.access import AccessChecks, ProjectAccess
 from service_kit.clock import SystemClock
 from service_kit.database import open_engine, sessions
@@ -26,6 +31,8 @@ from service_kit.request_context import Caller
 
 DEFAULT_CAP = 1_000
 DEFAULT_ALLOWANCE = 10_000
+DEFAULT_TEAM_CAP = 4_000
+SCALE = int(os.environ.get("WEIR_TEST_SCALE", "1"))
 OWNER = Caller("owner-1", "person", "user", session_id="s1")
 
 
@@ -49,11 +56,12 @@ class Money:
         self.connection = connection
         self.work = PostgresUnitOfWork(sessions(engine))
         self.meter = CostMetrics(self.registry)
-        self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP)
+        self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP)
         self._place = PlaceHold(self.work, self.open_budgets, self.meter)
         self._settle = SettleHold(self.work, self.meter)
         self.access = AccessChecks(Everything(), SystemClock())
         self._set_budget = SetBudget(self.access, self.work, DEFAULT_ALLOWANCE)
+        self._top_up = TopUpBudget(self.access, self.work, DEFAULT_ALLOWANCE)
 
     async def hold(self, hold_id="j1:1", amount=100, scopes=None):
         scopes = scopes or (project(),)
@@ -72,8 +80,17 @@ class Money:
             Settlement(hold_id, kind, amount, scopes, Outcome(**{**about, **outcome}))
         )
 
-    async def set_budget(self, cap, project_id="p1"):
-        return await self._set_budget(OWNER, project_id, cap)
+    async def set_budget(self, cap, project_id="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._set_budget(OWNER, project_id, cap, period_kind)
+
+    async def top_up(self, amount, request_id="", project_id="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._top_up(OWNER, project_id, amount, period_kind, request_id)
+
+    async def set_cap(self, scope, cap, period_kind=PeriodKind.MONTHLY):
+        """Set a cap that only tightens, of any scope, as a use case would."""
+        async with self.work() as work:
+            locked = await lock_cap(work, scope, period_kind, DEFAULT_ALLOWANCE)
+            return await locked.change(cap)
 
     async def row(self, query, *values):
         return await self.connection.fetchrow(query, *values)
@@ -81,11 +98,13 @@ class Money:
     async def value(self, query, *values):
         return await self.connection.fetchval(query, *values)
 
-    async def budget(self, scope_id="p1"):
-        """Return (cap, reserved, posted) of the scope's only month."""
+    async def budget(self, scope_id="p1", period_kind=PeriodKind.MONTHLY):
+        """Return (cap, reserved, posted) of the scope's only month, or day, or total."""
         row = await self.row(
-            "SELECT cap_nanousd, reserved_nanousd, posted_nanousd FROM budgets WHERE scope_id = $1",
+            "SELECT cap_nanousd, reserved_nanousd, posted_nanousd FROM budgets "
+            "WHERE scope_id = $1 AND period_kind = $2",
             scope_id,
+            period_kind,
         )
         return tuple(row) if row else None
 
@@ -95,6 +114,14 @@ class Money:
 
 def project(project_id="p1", *, default=True):
     return BudgetScope(BudgetScopeKind.PROJECT, project_id, "owner-1", default)
+
+
+def team(team_id="t1"):
+    return BudgetScope(BudgetScopeKind.TEAM, team_id)
+
+
+def api_key(key_id="k1"):
+    return BudgetScope(BudgetScopeKind.API_KEY, key_id)
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +166,14 @@ async def connection(database):
 
 @pytest.fixture
 async def money(database, connection):
-    engine = open_engine(database, application_name="test", pool_size=20, pool_timeout=30)
+    # Patience for a busy machine; who waits in a circle is found out by Postgres after a second.
+    engine = open_engine(
+        database,
+        application_name="test",
+        pool_size=20,
+        pool_timeout=30,
+        lock_timeout=30,
+        statement_timeout=30,
+    )
     yield Money(engine, connection)
     await engine.dispose()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.hold import HoldState
 
-from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, project
+from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP, api_key, project, team
 
 INT64_MAX = 2**63 - 1
 
@@ -61,9 +60,12 @@ class TestPlaceHold:
         with pytest.raises(BudgetExceeded) as refused:
             await money.hold("j2:1", 301)
 
+        month = await money.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')")
         assert refused.value.metadata == {
             "scope_kind": "project",
             "scope_id": "p1",
+            "period_kind": "monthly",
+            "period": month,
             "cap_nanousd": "1000",
             "reserved_nanousd": "700",
             "posted_nanousd": "0",
@@ -99,29 +101,25 @@ class TestPlaceHold:
 
     async def test_every_scope_or_none(self, money):
         """If one of several scopes has too little left, no scope keeps a reserve."""
-        team = BudgetScope(BudgetScopeKind.TEAM, "t1", "owner-1", True)
-        await money.hold("j1:1", 600, [team])
+        await money.hold("j1:1", 3_600, [team()])
 
         with pytest.raises(BudgetExceeded) as refused:
-            await money.hold("j2:1", 600, [project(), team])
+            await money.hold("j2:1", 600, [project(), team()])
 
         assert refused.value.metadata["scope_kind"] == "team"
         assert await money.budget("p1") == (1000, 0, 0)
-        assert await money.budget("t1") == (1000, 600, 0)
+        assert await money.budget("t1") == (DEFAULT_TEAM_CAP, 3_600, 0)
 
     async def test_key_without_cap_is_not_limited(self, money):
         """A key takes part only if a cap was set for it."""
-        key = BudgetScope(BudgetScopeKind.API_KEY, "k1")
-        await money.hold("j1:1", 100, [project(), key])
+        await money.hold("j1:1", 100, [project(), api_key()])
         assert await money.value("SELECT count(*) FROM hold_scopes") == 1
 
-        await money.connection.execute(
-            "INSERT INTO allocations VALUES ('api_key', 'k1', 'owner-1', 50)"
-        )
+        await money.set_cap(api_key(), 50)
         with pytest.raises(BudgetExceeded) as refused:
-            await money.hold("j2:1", 51, [project(), key])
+            await money.hold("j2:1", 51, [project(), api_key()])
         assert refused.value.metadata["scope_kind"] == "api_key"
-        await money.hold("j3:1", 50, [project(), key])
+        await money.hold("j3:1", 50, [project(), api_key()])
 
         assert await money.budget("k1") == (50, 50, 0)
 

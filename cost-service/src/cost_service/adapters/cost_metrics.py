@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter
 
+from cost_service.domain.budget import LEVELS, BudgetStatus
 from cost_service.domain.settlement import Booking, EntryKind, Settlement
 from cost_service.usecases.ports import HoldOutcome
 
@@ -40,6 +41,14 @@ class CostMetrics:
             "US dollars charged. Rounded: the ledger is exact, this is a view.",
             registry=registry,
         )
+        self._alerts = Counter(
+            "budget_alerts_total",
+            "Budgets whose spending came to a level of their cap.",
+            ["level"],
+            registry=registry,
+        )
+        for level in LEVELS:
+            self._alerts.labels(level.value)
         for outcome in HoldOutcome:
             self._holds.labels(outcome.value)
         for kind in EntryKind:
@@ -58,3 +67,6 @@ class CostMetrics:
 
     def settlement_repeated(self) -> None:
         self._repeated.inc()
+
+    def budget_alerted(self, level: BudgetStatus) -> None:
+        self._alerts.labels(level.value).inc()

@@ -21,15 +21,25 @@ from typing import Final
 
 from cost_service.domain.hold import HoldState
 from cost_service.domain.names import job_id_of
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.settlement import EntryKind
 
 
 @dataclass(frozen=True, slots=True)
 class BookedBudget:
+    """A scope's row of one period; `name` says which.
+
+    `cap_as_set_nanousd` is the cap that is set for it; `None` where none is, or it is over.
+    """
+
     budget_id: int
     name: str
     reserved_nanousd: int
     posted_nanousd: int
+    scope: str = ""
+    period_kind: PeriodKind = PeriodKind.MONTHLY
+    cap_nanousd: int = 0
+    cap_as_set_nanousd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,8 @@ class Findings:
 RULES: Final = (
     "reserved_matches_holds",
     "posted_matches_ledger",
+    "cap_is_as_set",
+    "one_period_per_charge",
     "allocated_matches_caps",
     "hold_settled_once",
     "hold_matches_entry",
@@ -152,6 +164,8 @@ def check(
     drifts = [
         *_reserved_matches_holds(cost),
         *_posted_matches_ledger(cost),
+        *_cap_is_as_set(cost),
+        *_one_period_per_charge(cost),
         *_allocated_matches_caps(cost),
         *_hold_settled_once(cost),
         *_hold_matches_entry(cost, settlements),
@@ -194,6 +208,26 @@ def _posted_matches_ledger(cost: CostBooks) -> Iterator[Finding]:
                 budget.name,
                 f"posted {budget.posted_nanousd}, ledger {posted[budget.budget_id]}",
             )
+
+
+def _cap_is_as_set(cost: CostBooks) -> Iterator[Finding]:
+    for budget in cost.budgets:
+        if budget.cap_as_set_nanousd not in (None, budget.cap_nanousd):
+            yield Finding(
+                "cap_is_as_set",
+                budget.name,
+                f"cap {budget.cap_nanousd}, set {budget.cap_as_set_nanousd}",
+            )
+
+
+def _one_period_per_charge(cost: CostBooks) -> Iterator[Finding]:
+    """Of each kind of period a charge belongs to one, in each scope."""
+    budgets = {budget.budget_id: budget for budget in cost.budgets}
+    for entry in cost.entries:
+        some = [budgets[budget_id] for budget_id in entry.budget_ids]
+        if len({(budget.scope, budget.period_kind) for budget in some}) < len(some):
+            names = ", ".join(sorted(budget.name for budget in some))
+            yield Finding("one_period_per_charge", entry.hold_id, f"booked on {names}")
 
 
 def _allocated_matches_caps(cost: CostBooks) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class SettleHold:
             self.meter.settlement_repeated()
             return False
         self.meter.settlement_booked(settlement, booking)
+        for alert in booking.alerts:
+            self.meter.budget_alerted(alert.level)
         _report(settlement, booking)
         return True
 
@@ -66,4 +68,14 @@ def _report(settlement: Settlement, booking: Booking) -> None:
             "ledger.post_without_hold",
             hold_id=settlement.hold_id,
             charged_nanousd=booking.charged_nanousd,
+        )
+    for alert in booking.alerts:
+        log.warning(
+            "budget.alert",
+            status=alert.level,
+            scope_kind=alert.scope.kind,
+            scope_id=alert.scope.scope_id,
+            period=alert.period,
+            cap_nanousd=alert.cap_nanousd,
+            posted_nanousd=alert.posted_nanousd,
         )
