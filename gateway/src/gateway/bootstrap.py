@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.budget_client import BudgetClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
@@ -99,9 +100,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
                 small_windows=True,
             )
         )
-        costs = CostClient(
-            await channel("cost-service", settings.cost_service_addresses, forward_token=True)
+        cost_channel = await channel(
+            "cost-service", settings.cost_service_addresses, forward_token=True
         )
+        costs, budgets = CostClient(cost_channel), BudgetClient(cost_channel)
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
         dependencies.add("models", lambda: _some_model_is_served(router))
@@ -131,9 +133,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             auth=auth,
             jobs=jobs,
             costs=costs,
+            budgets=budgets,
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
-            create_project=CreateProject(auth, costs),
+            create_project=CreateProject(auth, budgets),
             find_in_projects=FindInProjects(auth),
             receipt_keys=KeptReceiptKeys(jobs, clock),
             access=access,

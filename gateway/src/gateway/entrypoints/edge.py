@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.budget_client import BudgetClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.job_client import JobClient
 from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
@@ -31,6 +32,7 @@ class Edge:
     auth: AuthClient
     jobs: JobClient
     costs: CostClient
+    budgets: BudgetClient
     router: RouterClient
     authenticate: Authenticate
     create_project: CreateProject

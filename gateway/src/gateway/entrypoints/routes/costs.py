@@ -15,7 +15,7 @@ from gateway.entrypoints.dependencies import (
     checked_project_id,
 )
 from gateway.entrypoints.routes.jobs import in_project
-from gateway.entrypoints.schemas.costs import BudgetView, JobCostView, ProjectCostsView
+from gateway.entrypoints.schemas.costs import JobCostView, ProjectCostsView
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.ids import is_uuid
 
@@ -42,12 +42,6 @@ async def get_project_costs(
     """Return what a project cost in the last days."""
     costs = await edge.costs.project_costs(checked_project_id(project_id), period_days)
     return convert.project_costs_view(costs)
-
-
-@router.get("/projects/{project_id}/budget")
-async def get_project_budget(project_id: str, edge: EdgeParts, _: CurrentCaller) -> BudgetView:
-    """Return a project's budget of the current month."""
-    return convert.budget_view(await edge.costs.get_budget(checked_project_id(project_id)))
 
 
 @router.get("/jobs/{job_id}")
