@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.adapters.cost_metrics import CostMetrics
@@ -166,7 +167,8 @@ async def connection(database):
 
 @pytest.fixture
 async def money(database, connection):
-    # Patience for a busy machine; who waits in a circle is found out by Postgres after a second.
+    # Who waits in a circle is found out by Postgres after a second; all other waits are for a busy
+    # machine, and patient.
     engine = open_engine(
         database,
         application_name="test",
@@ -175,5 +177,11 @@ async def money(database, connection):
         lock_timeout=30,
         statement_timeout=30,
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def be_patient(dialect, record, arguments, options):
+        options["timeout"] = 30
+        options["server_settings"]["idle_in_transaction_session_timeout"] = "30000"
+
     yield Money(engine, connection)
     await engine.dispose()

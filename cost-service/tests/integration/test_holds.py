@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncpg
 import pytest
 
 from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.hold import HoldState
+from cost_service.usecases.get_project_costs import GetProjectCosts
 
-from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP, api_key, project, team
+from .conftest import (
+    DEFAULT_ALLOWANCE,
+    DEFAULT_CAP,
+    DEFAULT_TEAM_CAP,
+    OWNER,
+    SCALE,
+    api_key,
+    project,
+    team,
+)
 
 INT64_MAX = 2**63 - 1
+# WEIR_TEST_SCALE=100 for the million of the fault list.
+MANY = 10_000 * SCALE
 
 
 class TestPlaceHold:
@@ -139,6 +152,35 @@ class TestPlaceHold:
         assert await money.budget() == (INT64_MAX, 1, INT64_MAX - 1)
 
 
+class TestChecks:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE budgets SET cap_nanousd = -1",
+            "UPDATE budgets SET reserved_nanousd = -1",
+            "UPDATE budgets SET posted_nanousd = -1",
+            "UPDATE budgets SET period_kind = 'daily'",
+            "UPDATE budgets SET period_kind = 'total'",
+            "UPDATE budgets SET period_kind = 'weekly'",
+            "UPDATE budgets SET period_kind = 'daily', period = '2026-1-1'",
+            "UPDATE allowances SET amount_nanousd = -1",
+            "UPDATE allocations SET cap_nanousd = -1",
+            "UPDATE caps SET cap_nanousd = -1",
+            "INSERT INTO caps VALUES ('project', 'p1', 'monthly', 1)",
+            "INSERT INTO budget_top_ups SELECT 'project', 'p1', 'r', 'daily', 'x', 0, 1, 0, 0",
+            "INSERT INTO budget_alerts (budget_id, level, cap_nanousd, posted_nanousd) "
+            "SELECT budget_id, 'ok', 1, 1 FROM budgets",
+        ],
+    )
+    async def test_nonsense_is_refused_by_the_database(self, money, statement):
+        """X-M4: whoever writes, a row is never negative, nor of a kind that there isn't."""
+        await money.set_budget(1)
+        await money.set_cap(team(), 1)
+
+        with pytest.raises(asyncpg.CheckViolationError):
+            await money.connection.execute(statement)
+
+
 class TestSettleHold:
     async def test_post_releases_and_charges(self, money):
         """A post lets the whole reserve go and charges what was used, in one entry."""
@@ -266,7 +308,7 @@ class TestSettleHold:
         assert tuple(row) == (200, 0)
 
     async def test_sum_of_single_nanodollars_is_exact(self, money):
-        """Three hundred charges of 1 nano-USD are 300 nano-USD, none rounded away."""
+        """X-M5: three hundred charges of 1 nano-USD are 300 nano-USD, none rounded away."""
         await money.set_budget(300)
         for number in range(300):
             await money.hold(f"j{number}:1", 1)
@@ -275,3 +317,19 @@ class TestSettleHold:
         assert await money.budget() == (300, 0, 300)
         with pytest.raises(BudgetExceeded):
             await money.hold("more:1", 1)
+
+    async def test_report_of_very_many_nanodollars(self, money):
+        """X-M5: however many charges of 1 nano-USD a project has, the sum has every one of them."""
+        await money.connection.execute(
+            "INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, job_id, "
+            "project_id, job_state, target, model, tokens_input, tokens_output, usage_source, "
+            "provider_cost_nanousd, price_version) "
+            "SELECT 'j' || n || ':1', 'post', 1, '{}', '2026-11', 'j' || n, 'p1', 'completed', "
+            "'', '', 0, 0, '', 0, '' FROM generate_series(1, CAST($1 AS bigint)) n",
+            MANY,
+            timeout=600,
+        )
+
+        costs = await GetProjectCosts(money.access, money.work)(OWNER, "p1", 1)
+
+        assert (costs.total_cost_nanousd, costs.total_jobs) == (MANY, MANY)

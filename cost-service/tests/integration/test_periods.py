@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.domain.budget import Cap
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.errors import BudgetExceeded, NoBudget
+from cost_service.domain.ledger_check import JobBooks, check
 from cost_service.domain.period import PeriodKind
 from cost_service.usecases.get_budget import GetBudget
 from service_kit.database import async_url
@@ -253,6 +256,28 @@ class TestSeveralCaps:
             (MONTHLY, 1000, 10),
             (DAILY, 100, 0),
             (TOTAL, 10, 10),
+        ]
+
+
+class TestChecker:
+    async def test_stale_cap_is_drift(self, money, database):
+        """A current row whose cap is not the one that is set is found; one that is over is not."""
+        await money.set_budget(1000)
+        await money.set_budget(100, period_kind=DAILY)
+        await money.set_budget(50, period_kind=TOTAL)
+        await money.connection.execute("UPDATE budgets SET cap_nanousd = 7")
+        await money.connection.execute(
+            "INSERT INTO budgets (scope_kind, scope_id, period, cap_nanousd) "
+            "VALUES ('project', 'p1', '2020-01', 3)"
+        )
+
+        books = await PostgresCostBooks(SecretStr(database)).read()
+        found = check([], books, JobBooks(), max_age_seconds=60).drifts
+
+        assert [(one.rule, one.detail) for one in found] == [
+            ("cap_is_as_set", "cap 7, set 1000"),
+            ("cap_is_as_set", "cap 7, set 100"),
+            ("cap_is_as_set", "cap 7, set 50"),
         ]
 
 
