@@ -13,8 +13,8 @@ from cost_service.domain.period import PeriodKind
 from .conftest import DEFAULT_ALLOWANCE, SCALE, api_key, check_books, project, team
 
 ROUNDS = 20
-# WEIR_TEST_SCALE=10 for the hundred rounds of the fault list.
-CAP_ROUNDS = 10 * SCALE
+# WEIR_TEST_SCALE=20 for the hundred rounds of the fault list.
+CAP_ROUNDS = 5 * SCALE
 SEED = 20261122
 
 
