@@ -223,10 +223,47 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             tasks=[a_scheduled_task()]
         ),
         "SetBudget": lambda request, context: cost_service_pb2.SetBudgetResponse(
-            budget=a_budget(request.project_id, cap_nanousd=request.cap_nanousd)
+            budget=a_budget(
+                request.project_id, cap_nanousd=request.cap_nanousd, period_kind=request.period
+            )
         ),
+        "TopUpBudget": lambda request, context: cost_service_pb2.TopUpBudgetResponse(
+            budget=a_budget(
+                request.project_id, cap_nanousd=100_000_000_000 + request.amount_nanousd
+            )
+        ),
+        "ClearBudget": cost_service_pb2.ClearBudgetResponse(),
         "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
-            budget=a_budget(request.project_id)
+            budget=a_budget(request.project_id),
+            periods=[
+                a_budget(request.project_id),
+                a_budget(
+                    request.project_id,
+                    period="2026-01-02",
+                    period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
+                ),
+            ],
+        ),
+        "ListBudgetAlerts": lambda request, context: cost_service_pb2.ListBudgetAlertsResponse(
+            alerts=[
+                cost_service_pb2.BudgetAlert(
+                    alert_id=7,
+                    project_id=request.project_id,
+                    period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
+                    period="2026-01-02",
+                    level=cost_service_pb2.BUDGET_STATUS_CRITICAL,
+                    cap_nanousd=10_000_000_000,
+                    posted_nanousd=9_600_000_000,
+                    created_at=stamp(),
+                )
+            ],
+            next_page_token="next",
+        ),
+        "SetAllowance": lambda request, context: cost_service_pb2.SetAllowanceResponse(
+            allowance=an_allowance(request.user_id, amount_nanousd=request.amount_nanousd)
+        ),
+        "GetAllowance": lambda request, context: cost_service_pb2.GetAllowanceResponse(
+            allowance=an_allowance(request.user_id)
         ),
         "GetProjectReport": lambda request, context: report_service_pb2.GetProjectReportResponse(
             project_id=request.project_id, report=a_cost_report(request.period_days)
@@ -412,6 +449,7 @@ def a_budget(project_id=PROJECT_ID, **changes):
         "reserved_nanousd": 500_000_000,
         "posted_nanousd": 85_000_000_000,
         "status": cost_service_pb2.BUDGET_STATUS_WARNING,
+        "period_kind": cost_service_pb2.BUDGET_PERIOD_MONTHLY,
     }
     return cost_service_pb2.Budget(**{**values, **changes})
 
@@ -558,6 +596,16 @@ def a_compute_job(**changes):
         "cost_nanousd": 7_000_000,
     }
     return report_service_pb2.ComputeJob(**{**values, **changes})
+
+
+def an_allowance(user_id=USER_ID, **changes):
+    values = {
+        "user_id": user_id,
+        "amount_nanousd": 100_000_000_000,
+        "allocated_nanousd": 60_000_000_000,
+        "left_nanousd": 40_000_000_000,
+    }
+    return cost_service_pb2.Allowance(**{**values, **changes})
 
 
 def a_decision(**changes):

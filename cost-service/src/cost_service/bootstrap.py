@@ -27,7 +27,7 @@ from cost_service.adapters.grants import role_of, set_grants
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.domain.prices import NewPriceVersion
 from cost_service.entrypoints.correction_handlers import CorrectionHandlers
-from cost_service.entrypoints.cost_handlers import CostHandlers
+from cost_service.entrypoints.cost_handlers import BudgetUseCases, CostHandlers
 from cost_service.entrypoints.ledger_handlers import LedgerHandlers
 from cost_service.entrypoints.price_book_handlers import PriceBookHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
@@ -35,8 +35,10 @@ from cost_service.entrypoints.report_handlers import ReportHandlers
 from cost_service.settings import AuditSettings, Settings
 from cost_service.usecases.add_price_version import AddPriceVersion
 from cost_service.usecases.check_ledger import CheckLedger
+from cost_service.usecases.clear_budget import ClearBudget
 from cost_service.usecases.correct_charge import CorrectCharge
 from cost_service.usecases.export_ledger import ExportLedger
+from cost_service.usecases.get_allowance import GetAllowance
 from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_platform_report import GetPlatformReport
@@ -47,14 +49,17 @@ from cost_service.usecases.get_project_report import GetProjectReport
 from cost_service.usecases.get_savings import GetSavings
 from cost_service.usecases.get_suggestions import GetSuggestions
 from cost_service.usecases.get_team_report import GetTeamReport
+from cost_service.usecases.list_budget_alerts import ListBudgetAlerts
 from cost_service.usecases.list_job_entries import ListJobEntries
 from cost_service.usecases.list_open_holds import ListOpenHolds
 from cost_service.usecases.list_price_versions import ListPriceVersions
 from cost_service.usecases.load_prices import LoadedVersion, LoadPrices, PricesRefused
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
+from cost_service.usecases.set_allowance import SetAllowance
 from cost_service.usecases.set_budget import SetBudget
 from cost_service.usecases.settle_hold import SettleHold
+from cost_service.usecases.top_up_budget import TopUpBudget
 from service_kit.access import AccessChecks
 from service_kit.clock import SystemClock
 from service_kit.database import check_database, open_engine, sessions
@@ -118,11 +123,23 @@ def handlers(
     meter = CostMetrics(registry)
     allowance = settings.default_allowance_nanousd
     get_project_report = GetProjectReport(access, unit_of_work)
-    open_budgets = OpenBudgets(unit_of_work, allowance, settings.default_project_cap_nanousd)
+    open_budgets = OpenBudgets(
+        unit_of_work,
+        allowance,
+        settings.default_project_cap_nanousd,
+        settings.default_team_cap_nanousd,
+    )
     return Handlers(
         cost=CostHandlers(
-            SetBudget(access, unit_of_work, allowance),
-            GetBudget(access, unit_of_work),
+            BudgetUseCases(
+                SetBudget(access, unit_of_work, allowance),
+                TopUpBudget(access, unit_of_work, allowance),
+                ClearBudget(access, unit_of_work),
+                GetBudget(access, unit_of_work),
+                ListBudgetAlerts(access, unit_of_work),
+                SetAllowance(unit_of_work, allowance),
+                GetAllowance(unit_of_work, allowance),
+            ),
             GetProjectCosts(get_project_report),
             GetJobCost(access, unit_of_work),
         ),

@@ -33,6 +33,9 @@ class Settings(ServiceSettings):
     default_project_cap_usd: Usd = Decimal(10)
     """The monthly cap that a default project gets at its first hold, out of the allowance."""
 
+    default_team_cap_usd: Usd = Decimal(100)
+    """What the projects of a team may spend together in each month, where it has no cap."""
+
     @property
     def default_allowance_nanousd(self) -> int:
         return int(self.default_allowance_usd * NANOUSD_PER_USD)
@@ -40,6 +43,10 @@ class Settings(ServiceSettings):
     @property
     def default_project_cap_nanousd(self) -> int:
         return int(self.default_project_cap_usd * NANOUSD_PER_USD)
+
+    @property
+    def default_team_cap_nanousd(self) -> int:
+        return int(self.default_team_cap_usd * NANOUSD_PER_USD)
 
 
 class AuditSettings(BaseSettings):

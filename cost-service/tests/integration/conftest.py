@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from sqlalchemy import event
 
 from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.adapters.cost_metrics import CostMetrics
@@ -16,12 +19,15 @@ from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.correction import Correction
 from cost_service.domain.hold import HoldRequest
 from cost_service.domain.ledger_check import check
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from cost_service.usecases.correct_charge import CorrectCharge
+from cost_service.usecases.lock_cap import lock_cap
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
 from cost_service.usecases.set_budget import SetBudget
 from cost_service.usecases.settle_hold import SettleHold
+from cost_service.usecases.top_up_budget import TopUpBudget
 from service_kit.access import AccessChecks, ProjectAccess
 from service_kit.clock import SystemClock
 from service_kit.database import open_engine, sessions
@@ -29,6 +35,8 @@ from service_kit.request_context import Caller
 
 DEFAULT_CAP = 1_000
 DEFAULT_ALLOWANCE = 10_000
+DEFAULT_TEAM_CAP = 4_000
+SCALE = int(os.environ.get("WEIR_TEST_SCALE", "1"))
 OWNER = Caller("owner-1", "person", "user", session_id="s1")
 ADMIN = Caller("admin-1", "person", "admin", session_id="s2")
 
@@ -53,12 +61,13 @@ class Money:
         self.connection = connection
         self.work = PostgresUnitOfWork(sessions(engine))
         self.meter = CostMetrics(self.registry)
-        self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP)
+        self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP)
         self._place = PlaceHold(self.work, self.open_budgets, self.meter)
         self._settle = SettleHold(self.work, self.meter)
         self._correct = CorrectCharge(self.work, self.meter)
         self.access = AccessChecks(Everything(), SystemClock())
         self._set_budget = SetBudget(self.access, self.work, DEFAULT_ALLOWANCE)
+        self._top_up = TopUpBudget(self.access, self.work, DEFAULT_ALLOWANCE)
 
     async def hold(self, hold_id="j1:1", amount=100, scopes=None):
         scopes = scopes or (project(),)
@@ -77,8 +86,17 @@ class Money:
             Settlement(hold_id, kind, amount, scopes, Outcome(**{**about, **outcome}))
         )
 
-    async def set_budget(self, cap, project_id="p1"):
-        return await self._set_budget(OWNER, project_id, cap)
+    async def set_budget(self, cap, project_id="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._set_budget(OWNER, project_id, cap, period_kind)
+
+    async def top_up(self, amount, request_id="", project_id="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._top_up(OWNER, project_id, amount, period_kind, request_id)
+
+    async def set_cap(self, scope, cap, period_kind=PeriodKind.MONTHLY):
+        """Set a cap that only tightens, of any scope, as a use case would."""
+        async with self.work() as work:
+            locked = await lock_cap(work, scope, period_kind, DEFAULT_ALLOWANCE)
+            return await locked.change(cap)
 
     async def correct(self, kind, amount, request_id, job_id="j1", admission=0, reason="sorry"):
         return await self._correct(
@@ -97,11 +115,13 @@ class Money:
     async def value(self, query, *values):
         return await self.connection.fetchval(query, *values)
 
-    async def budget(self, scope_id="p1"):
-        """Return (cap, reserved, posted) of the scope's only month."""
+    async def budget(self, scope_id="p1", period_kind=PeriodKind.MONTHLY):
+        """Return (cap, reserved, posted) of the scope's only month, or day, or total."""
         row = await self.row(
-            "SELECT cap_nanousd, reserved_nanousd, posted_nanousd FROM budgets WHERE scope_id = $1",
+            "SELECT cap_nanousd, reserved_nanousd, posted_nanousd FROM budgets "
+            "WHERE scope_id = $1 AND period_kind = $2",
             scope_id,
+            period_kind,
         )
         return tuple(row) if row else None
 
@@ -111,6 +131,14 @@ class Money:
 
 def project(project_id="p1", *, default=True):
     return BudgetScope(BudgetScopeKind.PROJECT, project_id, "owner-1", default)
+
+
+def team(team_id="t1"):
+    return BudgetScope(BudgetScopeKind.TEAM, team_id)
+
+
+def api_key(key_id="k1"):
+    return BudgetScope(BudgetScopeKind.API_KEY, key_id)
 
 
 @pytest.fixture(scope="session")
@@ -157,6 +185,21 @@ async def connection(database):
 
 @pytest.fixture
 async def money(database, connection):
-    engine = open_engine(database, application_name="test", pool_size=20, pool_timeout=30)
+    # Who waits in a circle is found out by Postgres after a second; all other waits are for a busy
+    # machine, and patient.
+    engine = open_engine(
+        database,
+        application_name="test",
+        pool_size=20,
+        pool_timeout=30,
+        lock_timeout=30,
+        statement_timeout=30,
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def be_patient(dialect, record, arguments, options):
+        options["timeout"] = 30
+        options["server_settings"]["idle_in_transaction_session_timeout"] = "30000"
+
     yield Money(engine, connection)
     await engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import asyncpg
 import pytest
@@ -15,18 +16,30 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget
+from cost_service.domain.period import PeriodKind
+from cost_service.usecases.clear_budget import ClearBudget
 from service_kit.database import open_engine
 
-from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, Money, check_books, empty, project
+from .conftest import (
+    DEFAULT_ALLOWANCE,
+    DEFAULT_CAP,
+    DEFAULT_TEAM_CAP,
+    OWNER,
+    Money,
+    check_books,
+    empty,
+    project,
+    team,
+)
 
 SCOPES = {
     "default": project("default"),
-    "team": BudgetScope(BudgetScopeKind.TEAM, "team", "owner-2", True),
+    "team": team("team"),
     "plain": project("plain", default=False),
 }
-OWNERS = {"default": "owner-1", "team": "owner-2", "plain": "owner-1"}
+PROJECTS = ("default", "plain")
+MONTH, DAY, TOTAL = PeriodKind
 
 hold_ids = st.sampled_from([f"j{job}:{admission}" for job in range(4) for admission in (1, 2)])
 amounts = st.one_of(st.sampled_from([1, 2, 333, DEFAULT_CAP, DEFAULT_CAP + 1]), st.integers(1, 700))
@@ -34,40 +47,48 @@ scope_sets = st.sets(st.sampled_from(sorted(SCOPES)), min_size=1)
 
 
 class Books:
-    """The rules in their plainest form."""
+    """The rules in their plainest form. A budget is known by (name, kind of period)."""
 
     def __init__(self) -> None:
-        self.caps: dict[str, int] = {}
-        self.holds: dict[str, tuple[str, int, frozenset[str]]] = {}
-        self.posted: dict[str, int] = dict.fromkeys(SCOPES, 0)
+        self.caps: dict[tuple[str, PeriodKind], int] = {}
+        self.holds: dict[str, tuple[str, int, frozenset[tuple[str, PeriodKind]]]] = {}
+        self.posted: Counter[tuple[str, PeriodKind]] = Counter()
 
-    def reserved(self, name: str) -> int:
+    def reserved(self, budget: tuple[str, PeriodKind]) -> int:
         return sum(
             amount
-            for state, amount, names in self.holds.values()
-            if state == "held" and name in names
+            for state, amount, budgets in self.holds.values()
+            if state == "held" and budget in budgets
         )
 
-    def claimed(self, owner: str) -> int:
+    def spent(self, budget: tuple[str, PeriodKind]) -> int:
+        return self.reserved(budget) + self.posted[budget]
+
+    def claimed(self) -> int:
         """What is allocated, or spent where that is more: nobody's month ends here."""
         return sum(
-            max(cap, self.reserved(name) + self.posted[name])
-            for name, cap in self.caps.items()
-            if OWNERS[name] == owner
+            max(self.caps[name, MONTH], self.spent((name, MONTH)))
+            for name in PROJECTS
+            if (name, MONTH) in self.caps
         )
+
+    def bounds(self, names: set[str]) -> frozenset[tuple[str, PeriodKind]]:
+        return frozenset(budget for budget in self.caps if budget[0] in names)
 
     def hold(self, hold_id: str, names: set[str], amount: int) -> type[Exception] | None:
         if hold_id in self.holds:
             return None if self.holds[hold_id][0] == "held" else HoldSettled
-        for name in sorted(names):
-            left = max(0, DEFAULT_ALLOWANCE - self.claimed(OWNERS[name]))
-            if name not in self.caps and SCOPES[name].default_cap and left:
-                self.caps[name] = min(DEFAULT_CAP, left)
-        if any(name not in self.caps for name in names):
+        left = max(0, DEFAULT_ALLOWANCE - self.claimed())
+        if "default" in names and ("default", MONTH) not in self.caps and left:
+            self.caps["default", MONTH] = min(DEFAULT_CAP, left)
+        if "team" in names:
+            self.caps.setdefault(("team", MONTH), DEFAULT_TEAM_CAP)
+        if any((name, MONTH) not in self.caps for name in names):
             return NoBudget
-        if any(self.reserved(n) + self.posted[n] + amount > self.caps[n] for n in names):
+        bounds = self.bounds(names)
+        if any(self.spent(budget) + amount > self.caps[budget] for budget in bounds):
             return BudgetExceeded
-        self.holds[hold_id] = ("held", amount, frozenset(names))
+        self.holds[hold_id] = ("held", amount, bounds)
         return None
 
     def settle(self, hold_id: str, state: str, amount: int, names: set[str]) -> bool:
@@ -76,18 +97,18 @@ class Books:
             return False
         charged = min(amount, found[1]) if found else amount
         if state == "posted":
-            for name in found[2] if found else names:
-                self.posted[name] += charged
+            unknown = self.bounds(names) | {(name, MONTH) for name in names}
+            self.posted.update(dict.fromkeys(found[2] if found else unknown, charged))
         self.holds[hold_id] = (state, charged, frozenset())
         return True
 
     def set_budget(self, name: str, cap: int) -> type[Exception] | None:
-        before = self.caps.get(name, 0)
-        spent = self.reserved(name) + self.posted[name] if name in self.caps else 0
-        total = self.claimed(OWNERS[name]) - max(before, spent) + max(cap, spent)
+        before = self.caps.get((name, MONTH), 0)
+        spent = self.spent((name, MONTH)) if (name, MONTH) in self.caps else 0
+        total = self.claimed() - max(before, spent) + max(cap, spent)
         if cap > before and total > DEFAULT_ALLOWANCE:
             return AllowanceExceeded
-        self.caps[name] = cap
+        self.caps[name, MONTH] = cap
         return None
 
 
@@ -148,16 +169,26 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = self.books.set_budget(name, cap)
         assert self.refused(self.money.set_budget(cap, name)) == expected
 
+    @rule(name=st.sampled_from(sorted(SCOPES)), kind=st.sampled_from([DAY, TOTAL]), cap=amounts)
+    def tighten(self, name, kind, cap):
+        self.books.caps[name, kind] = cap
+        self.run(self.money.set_cap(SCOPES[name], cap, kind))
+
+    @rule(name=st.sampled_from(PROJECTS), kind=st.sampled_from([DAY, TOTAL]))
+    def loosen(self, name, kind):
+        self.books.caps.pop((name, kind), None)
+        self.run(ClearBudget(self.money.access, self.money.work)(OWNER, name, kind))
+
     @invariant()
     def budgets_agree(self):
         rows = self.run(self.connection.fetch("SELECT * FROM budgets"))
-        found = {row["scope_id"]: row for row in rows}
-        for name in SCOPES:
-            row = found.get(name)
+        found = {(row["scope_id"], PeriodKind(row["period_kind"])): row for row in rows}
+        for budget in [(name, kind) for name in SCOPES for kind in PeriodKind]:
+            row = found.get(budget)
             reserved, posted = (row["reserved_nanousd"], row["posted_nanousd"]) if row else (0, 0)
-            assert (reserved, posted) == (self.books.reserved(name), self.books.posted[name])
-            if name in self.books.caps:
-                assert row["cap_nanousd"] == self.books.caps[name]
+            assert (reserved, posted) == (self.books.reserved(budget), self.books.posted[budget])
+            if row and budget in self.books.caps:
+                assert row["cap_nanousd"] == self.books.caps[budget]
 
 
 @pytest.mark.timeout(170)

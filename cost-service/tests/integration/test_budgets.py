@@ -28,7 +28,11 @@ class TestSetBudget:
         assert await money.value("SELECT cap_nanousd FROM allocations") == 500
         entry = await money.row("SELECT actor, action, subject, details FROM audit_entries")
         assert tuple(entry)[:3] == ("user:owner-1", "budget.set", "project p1")
-        assert json.loads(entry["details"]) == {"before_nanousd": 0, "cap_nanousd": 500}
+        assert json.loads(entry["details"]) == {
+            "period_kind": "monthly",
+            "before_nanousd": 0,
+            "cap_nanousd": 500,
+        }
 
     async def test_allowance_is_the_limit(self, money):
         """All budgets of an owner together stay within the allowance; a refusal changes nothing."""
@@ -139,7 +143,7 @@ class TestGetBudget:
 
     async def test_nothing_set(self, money, get_budget):
         """Without an allocation there is no budget, and the figures are 0."""
-        budget = await get_budget(OWNER, "p1")
+        (budget,) = await get_budget(OWNER, "p1")
 
         assert (budget.has_budget, budget.cap_nanousd) == (False, 0)
         assert budget.period == await money.value(
@@ -152,7 +156,7 @@ class TestGetBudget:
         await money.post("j1:1", 60)
         await money.hold("j2:1", 30, [project("default")])
 
-        budget = await get_budget(OWNER, "")
+        (budget,) = await get_budget(OWNER, "")
 
         assert budget.scope.scope_id == "default"
         assert (budget.reserved_nanousd, budget.posted_nanousd) == (30, 60)
@@ -162,7 +166,7 @@ class TestGetBudget:
         await money.set_budget(500)
         await money.connection.execute("UPDATE budgets SET period = '2020-01'")
 
-        budget = await get_budget(OWNER, "p1")
+        (budget,) = await get_budget(OWNER, "p1")
 
         assert (budget.has_budget, budget.cap_nanousd, budget.posted_nanousd) == (True, 500, 0)
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncpg
 import pytest
 
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.hold import HoldState
+from cost_service.usecases.get_project_costs import GetProjectCosts
 
-from .conftest import DEFAULT_ALLOWANCE, DEFAULT_CAP, project
+from .conftest import (
+    DEFAULT_ALLOWANCE,
+    DEFAULT_CAP,
+    DEFAULT_TEAM_CAP,
+    OWNER,
+    SCALE,
+    api_key,
+    project,
+    team,
+)
 
 INT64_MAX = 2**63 - 1
+# WEIR_TEST_SCALE=100 for the million of the fault list.
+MANY = 10_000 * SCALE
 
 
 class TestPlaceHold:
@@ -61,9 +73,12 @@ class TestPlaceHold:
         with pytest.raises(BudgetExceeded) as refused:
             await money.hold("j2:1", 301)
 
+        month = await money.value("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')")
         assert refused.value.metadata == {
             "scope_kind": "project",
             "scope_id": "p1",
+            "period_kind": "monthly",
+            "period": month,
             "cap_nanousd": "1000",
             "reserved_nanousd": "700",
             "posted_nanousd": "0",
@@ -99,29 +114,25 @@ class TestPlaceHold:
 
     async def test_every_scope_or_none(self, money):
         """If one of several scopes has too little left, no scope keeps a reserve."""
-        team = BudgetScope(BudgetScopeKind.TEAM, "t1", "owner-1", True)
-        await money.hold("j1:1", 600, [team])
+        await money.hold("j1:1", 3_600, [team()])
 
         with pytest.raises(BudgetExceeded) as refused:
-            await money.hold("j2:1", 600, [project(), team])
+            await money.hold("j2:1", 600, [project(), team()])
 
         assert refused.value.metadata["scope_kind"] == "team"
         assert await money.budget("p1") == (1000, 0, 0)
-        assert await money.budget("t1") == (1000, 600, 0)
+        assert await money.budget("t1") == (DEFAULT_TEAM_CAP, 3_600, 0)
 
     async def test_key_without_cap_is_not_limited(self, money):
         """A key takes part only if a cap was set for it."""
-        key = BudgetScope(BudgetScopeKind.API_KEY, "k1")
-        await money.hold("j1:1", 100, [project(), key])
+        await money.hold("j1:1", 100, [project(), api_key()])
         assert await money.value("SELECT count(*) FROM hold_scopes") == 1
 
-        await money.connection.execute(
-            "INSERT INTO allocations VALUES ('api_key', 'k1', 'owner-1', 50)"
-        )
+        await money.set_cap(api_key(), 50)
         with pytest.raises(BudgetExceeded) as refused:
-            await money.hold("j2:1", 51, [project(), key])
+            await money.hold("j2:1", 51, [project(), api_key()])
         assert refused.value.metadata["scope_kind"] == "api_key"
-        await money.hold("j3:1", 50, [project(), key])
+        await money.hold("j3:1", 50, [project(), api_key()])
 
         assert await money.budget("k1") == (50, 50, 0)
 
@@ -139,6 +150,35 @@ class TestPlaceHold:
         assert await money.post("j1:1", INT64_MAX - 1)
 
         assert await money.budget() == (INT64_MAX, 1, INT64_MAX - 1)
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE budgets SET cap_nanousd = -1",
+            "UPDATE budgets SET reserved_nanousd = -1",
+            "UPDATE budgets SET posted_nanousd = -1",
+            "UPDATE budgets SET period_kind = 'daily'",
+            "UPDATE budgets SET period_kind = 'total'",
+            "UPDATE budgets SET period_kind = 'weekly'",
+            "UPDATE budgets SET period_kind = 'daily', period = '2026-1-1'",
+            "UPDATE allowances SET amount_nanousd = -1",
+            "UPDATE allocations SET cap_nanousd = -1",
+            "UPDATE caps SET cap_nanousd = -1",
+            "INSERT INTO caps VALUES ('project', 'p1', 'monthly', 1)",
+            "INSERT INTO budget_top_ups SELECT 'project', 'p1', 'r', 'daily', 'x', 0, 1, 0, 0",
+            "INSERT INTO budget_alerts (budget_id, level, cap_nanousd, posted_nanousd) "
+            "SELECT budget_id, 'ok', 1, 1 FROM budgets",
+        ],
+    )
+    async def test_nonsense_is_refused_by_the_database(self, money, statement):
+        """X-M4: whoever writes, a row is never negative, nor of a kind that there isn't."""
+        await money.set_budget(1)
+        await money.set_cap(team(), 1)
+
+        with pytest.raises(asyncpg.CheckViolationError):
+            await money.connection.execute(statement)
 
 
 class TestSettleHold:
@@ -268,7 +308,7 @@ class TestSettleHold:
         assert tuple(row) == (200, 0)
 
     async def test_sum_of_single_nanodollars_is_exact(self, money):
-        """Three hundred charges of 1 nano-USD are 300 nano-USD, none rounded away."""
+        """X-M5: three hundred charges of 1 nano-USD are 300 nano-USD, none rounded away."""
         await money.set_budget(300)
         for number in range(300):
             await money.hold(f"j{number}:1", 1)
@@ -277,3 +317,19 @@ class TestSettleHold:
         assert await money.budget() == (300, 0, 300)
         with pytest.raises(BudgetExceeded):
             await money.hold("more:1", 1)
+
+    async def test_report_of_very_many_nanodollars(self, money):
+        """X-M5: however many charges of 1 nano-USD a project has, the sum has every one of them."""
+        await money.connection.execute(
+            "INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, job_id, "
+            "project_id, job_state, target, model, tokens_input, tokens_output, usage_source, "
+            "provider_cost_nanousd, price_version) "
+            "SELECT 'j' || n || ':1', 'post', 1, '{}', '2026-11', 'j' || n, 'p1', 'completed', "
+            "'', '', 0, 0, '', 0, '' FROM generate_series(1, CAST($1 AS bigint)) n",
+            MANY,
+            timeout=600,
+        )
+
+        costs = await GetProjectCosts(money.access, money.work)(OWNER, "p1", 1)
+
+        assert (costs.total_cost_nanousd, costs.total_jobs) == (MANY, MANY)

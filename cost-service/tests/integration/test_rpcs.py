@@ -55,7 +55,16 @@ RPCS = [
     (ledger_grpc.LedgerServiceStub, "ListOpenHolds", ledger_pb.ListOpenHoldsRequest()),
     (price_grpc.PriceServiceStub, "GetPriceSnapshot", price_pb.GetPriceSnapshotRequest()),
     (cost_grpc.CostServiceStub, "SetBudget", cost_pb.SetBudgetRequest(project_id="project-1")),
+    (cost_grpc.CostServiceStub, "TopUpBudget", cost_pb.TopUpBudgetRequest(project_id="project-1")),
+    (
+        cost_grpc.CostServiceStub,
+        "ClearBudget",
+        cost_pb.ClearBudgetRequest(project_id="project-1", period=cost_pb.BUDGET_PERIOD_DAILY),
+    ),
     (cost_grpc.CostServiceStub, "GetBudget", cost_pb.GetBudgetRequest()),
+    (cost_grpc.CostServiceStub, "ListBudgetAlerts", cost_pb.ListBudgetAlertsRequest()),
+    (cost_grpc.CostServiceStub, "SetAllowance", cost_pb.SetAllowanceRequest(user_id="u1")),
+    (cost_grpc.CostServiceStub, "GetAllowance", cost_pb.GetAllowanceRequest(user_id="u1")),
     (cost_grpc.CostServiceStub, "GetProjectCosts", cost_pb.GetProjectCostsRequest()),
     (cost_grpc.CostServiceStub, "GetJobCost", cost_pb.GetJobCostRequest(job_id="j1")),
     (book_grpc.PriceBookServiceStub, "ListPriceVersions", book_pb.ListPriceVersionsRequest()),
@@ -79,6 +88,7 @@ RPCS = [
 STREAMED = (report_pb.ExportCostsRequest, report_pb.ExportComputeJobsRequest)
 REPORTS = [each for each in RPCS if each[0] is report_grpc.ReportServiceStub]
 FOR_ADMINISTRATORS = {"GetTeamReport", "GetPlatformReport"}
+DAILY = cost_pb.BUDGET_PERIOD_DAILY
 CALLERS = {
     "LedgerServiceStub": {"job-service"},
     "PriceServiceStub": {"job-service", "compute-router"},
@@ -139,8 +149,8 @@ async def loopback(database, pki, issuer):
     await engine.dispose()
 
 
-def as_user(issuer, user_id="user-1", role="user"):
-    return (("authorization", f"Bearer {issuer.person_token(user_id, role=role)}"),)
+def as_user(issuer, user_id="user-1", **claims):
+    return (("authorization", f"Bearer {issuer.person_token(user_id, **claims)}"),)
 
 
 async def test_a_job_from_hold_to_report(loopback, issuer):
@@ -265,15 +275,63 @@ class TestUsers:
             assert code is ErrorCode.UNAUTHENTICATED
 
     async def test_reader_may_not_set(self, costs, issuer):
-        """Who may read costs may not thereby set budgets."""
-        reader = as_user(issuer, "user-2")
-        request = cost_pb.SetBudgetRequest(project_id="project-1", cap_nanousd=1)
+        """Who may read costs may not thereby change budgets."""
+        reader, project = as_user(issuer, "user-2"), "project-1"
+        requests = [
+            (costs.SetBudget, cost_pb.SetBudgetRequest(project_id=project, cap_nanousd=1)),
+            (costs.TopUpBudget, cost_pb.TopUpBudgetRequest(project_id=project, amount_nanousd=1)),
+            (costs.ClearBudget, cost_pb.ClearBudgetRequest(project_id=project, period=DAILY)),
+        ]
 
         assert await outcome_of(costs.GetBudget, cost_pb.GetBudgetRequest(), reader) == ("OK", "")
-        assert await outcome_of(costs.SetBudget, request, reader) == (
-            ErrorCode.PERMISSION_DENIED,
-            "PERMISSION_DENIED",
+        for call, request in requests:
+            assert await outcome_of(call, request, reader) == (
+                ErrorCode.PERMISSION_DENIED,
+                "PERMISSION_DENIED",
+            )
+
+    async def test_periods_side_by_side(self, costs, issuer):
+        """Caps of several periods are set, topped up, shown together, and taken away."""
+        me, project = as_user(issuer), "project-1"
+        await costs.SetBudget(
+            cost_pb.SetBudgetRequest(project_id=project, cap_nanousd=500), metadata=me
         )
+        await costs.SetBudget(
+            cost_pb.SetBudgetRequest(project_id=project, cap_nanousd=10, period=DAILY), metadata=me
+        )
+        top_up = cost_pb.TopUpBudgetRequest(
+            project_id=project, amount_nanousd=5, period=DAILY, request_id="r1"
+        )
+        answers = [await costs.TopUpBudget(top_up, metadata=me) for _ in range(2)]
+
+        shown = await costs.GetBudget(cost_pb.GetBudgetRequest(), metadata=me)
+        assert answers[0] == answers[1]
+        assert shown.budget.cap_nanousd == 500
+        assert [(one.period_kind, one.cap_nanousd) for one in shown.periods] == [
+            (cost_pb.BUDGET_PERIOD_MONTHLY, 500),
+            (DAILY, 15),
+        ]
+
+        for _ in range(2):
+            await costs.ClearBudget(
+                cost_pb.ClearBudgetRequest(project_id=project, period=DAILY), metadata=me
+            )
+        shown = await costs.GetBudget(cost_pb.GetBudgetRequest(), metadata=me)
+        assert [one.cap_nanousd for one in shown.periods] == [500]
+
+    async def test_allowance_by_administrators_alone(self, costs, issuer):
+        """An administrator changes anybody's allowance; others see their own and change none."""
+        admin, me = as_user(issuer, "boss", role="admin"), as_user(issuer)
+        raised = cost_pb.SetAllowanceRequest(user_id="user-1", amount_nanousd=7)
+        own = cost_pb.GetAllowanceRequest(user_id="user-1")
+        denied = (ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+
+        assert await outcome_of(costs.SetAllowance, raised, me) == denied
+        assert (await costs.GetAllowance(own, metadata=me)).allowance.amount_nanousd == 100 * 10**9
+        assert await outcome_of(costs.SetAllowance, raised, admin) == ("OK", "")
+        for caller in (me, admin):
+            assert (await costs.GetAllowance(own, metadata=caller)).allowance.amount_nanousd == 7
+        assert await outcome_of(costs.GetAllowance, own, as_user(issuer, "user-2")) == denied
 
     @pytest.mark.parametrize("user_id", ["user-1", "stranger"])
     async def test_foreign_project_looks_absent(self, costs, issuer, user_id):
@@ -282,7 +340,10 @@ class TestUsers:
         me = as_user(issuer, user_id)
         requests = [
             (costs.SetBudget, cost_pb.SetBudgetRequest(project_id=project)),
+            (costs.TopUpBudget, cost_pb.TopUpBudgetRequest(project_id=project, amount_nanousd=1)),
+            (costs.ClearBudget, cost_pb.ClearBudgetRequest(project_id=project, period=DAILY)),
             (costs.GetBudget, cost_pb.GetBudgetRequest(project_id=project)),
+            (costs.ListBudgetAlerts, cost_pb.ListBudgetAlertsRequest(project_id=project)),
             (costs.GetProjectCosts, cost_pb.GetProjectCostsRequest(project_id=project)),
             (costs.GetJobCost, cost_pb.GetJobCostRequest(project_id=project, job_id="j1")),
         ]

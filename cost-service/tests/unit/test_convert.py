@@ -12,11 +12,14 @@ from weir.cost.v1 import ledger_service_pb2 as ledger_pb
 from weir.cost.v1 import price_book_service_pb2 as book_pb
 
 from cost_service.adapters.auth_client import DENIAL_KINDS
+from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
+from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.correction import LedgerEntry
 from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldState
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price, PriceSnapshot, PriceVersion
 from cost_service.domain.settlement import EntryKind
 from cost_service.entrypoints import convert, convert_corrections, convert_prices
@@ -93,14 +96,66 @@ def test_budget_leaves():
     """A budget's figures arrive as they are."""
     scope = BudgetScope(BudgetScopeKind.PROJECT, "p1")
 
-    assert convert.budget_to_proto(Budget(scope, "2026-11", True, 10, 2, 8)) == cost_pb.Budget(
+    assert convert.budget_to_proto(
+        Budget(scope, PeriodKind.MONTHLY, "2026-11", True, 10, 2, 8)
+    ) == cost_pb.Budget(
         project_id="p1",
+        period_kind=cost_pb.BUDGET_PERIOD_MONTHLY,
         period="2026-11",
         has_budget=True,
         cap_nanousd=10,
         reserved_nanousd=2,
         posted_nanousd=8,
         status=cost_pb.BUDGET_STATUS_WARNING,
+    )
+
+
+@pytest.mark.parametrize("kind", PeriodKind)
+def test_every_kind_of_period_goes_both_ways(kind):
+    """Every kind keeps its name, out and in."""
+    value = convert.PERIOD_KINDS[kind]
+
+    assert cost_pb.BudgetPeriod.Name(value) == f"BUDGET_PERIOD_{kind.name}"
+    assert convert.period_kind_from_proto(value) is kind
+
+
+def test_every_proto_period_is_known():
+    """None in the proto is without one here; unspecified is monthly, the future is refused."""
+    assert set(convert.PERIOD_KINDS.values()) == set(known(cost_pb.BudgetPeriod))
+    assert convert.period_kind_from_proto(0) is PeriodKind.MONTHLY
+    with pytest.raises(InvalidArgument):
+        convert.period_kind_from_proto(99)
+
+
+def test_budgets_leave():
+    """The month's budget always, and those that are set."""
+    scope = BudgetScope(BudgetScopeKind.PROJECT, "p1")
+    month = Budget(scope, PeriodKind.MONTHLY, "2026-11", False)
+    day = Budget(scope, PeriodKind.DAILY, "2026-11-02", True, 10, 0, 8)
+
+    answer = convert.budgets_to_proto([month, day])
+
+    assert (answer.budget.has_budget, answer.budget.period) == (False, "2026-11")
+    assert [budget.period for budget in answer.periods] == ["2026-11-02"]
+
+
+def test_alert_and_allowance_leave():
+    """They keep their figures and words."""
+    scope = BudgetScope(BudgetScopeKind.PROJECT, "p1")
+    alert = convert.alert_to_proto(
+        BudgetAlert(7, scope, PeriodKind.TOTAL, "total", BudgetStatus.CRITICAL, 100, 96, NOW)
+    )
+    allowance = convert.allowance_to_proto(Allowance("u1", 100, 60, {scope.key: 10}))
+
+    assert (alert.alert_id, alert.project_id, alert.period) == (7, "p1", "total")
+    assert (alert.level, alert.period_kind) == (
+        cost_pb.BUDGET_STATUS_CRITICAL,
+        cost_pb.BUDGET_PERIOD_TOTAL,
+    )
+    assert (alert.cap_nanousd, alert.posted_nanousd) == (100, 96)
+    assert alert.created_at.ToDatetime(tzinfo=UTC) == NOW
+    assert allowance == cost_pb.Allowance(
+        user_id="u1", amount_nanousd=100, allocated_nanousd=60, left_nanousd=30
     )
 
 

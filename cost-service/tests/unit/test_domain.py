@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, ordered_scopes
-from cost_service.domain.errors import AllowanceExceeded
+from cost_service.domain.errors import AllowanceExceeded, IdempotencyKeyReused
 from cost_service.domain.hold import HoldRequest
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.domain.top_up import DoneTopUp, TopUp
 from service_kit.errors import InvalidArgument
 
+MONTH = (PeriodKind.MONTHLY, "2026-11")
 PROJECT = BudgetScope(BudgetScopeKind.PROJECT, "p1", "u1", True)
 TEAM = BudgetScope(BudgetScopeKind.TEAM, "t1")
 KEY = BudgetScope(BudgetScopeKind.API_KEY, "k1")
@@ -36,19 +39,19 @@ class TestBudgetStatus:
     )
     def test_thresholds(self, posted, status):
         """80, 95 and 100 per cent of the cap, to the nano-dollar."""
-        assert Budget(PROJECT, "2026-11", True, 1000, 0, posted).status is status
+        assert Budget(PROJECT, *MONTH, True, 1000, 0, posted).status is status
 
     def test_reserve_does_not_count(self):
         """What is only held is not spent."""
-        assert Budget(PROJECT, "2026-11", True, 1000, 1000, 0).status is BudgetStatus.OK
+        assert Budget(PROJECT, *MONTH, True, 1000, 1000, 0).status is BudgetStatus.OK
 
     def test_nothing_allocated(self):
         """Without an allocation there is no status but that."""
-        assert Budget(PROJECT, "2026-11", False).status is BudgetStatus.NO_BUDGET_SET
+        assert Budget(PROJECT, *MONTH, False).status is BudgetStatus.NO_BUDGET_SET
 
     def test_cap_of_nothing(self):
         """A cap of 0 is used up from the start."""
-        assert Budget(PROJECT, "2026-11", True).status is BudgetStatus.EXCEEDED
+        assert Budget(PROJECT, *MONTH, True).status is BudgetStatus.EXCEEDED
 
 
 class TestAllowance:
@@ -157,6 +160,55 @@ class TestRequests:
         assert outcome.job_id == "j1"
         assert outcome.model == "m" * 200
         assert (outcome.tokens_output, outcome.period) == (0, "")
+
+
+class TestTopUp:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"amount_nanousd": 0},
+            {"amount_nanousd": -1},
+            {"amount_nanousd": 2**63},
+            {"request_id": ""},
+            {"request_id": "a b"},
+            {"request_id": "x" * 256},
+            {"request_id": "\0"},
+        ],
+    )
+    def test_bad_requests_are_refused(self, changes):
+        """An amount is more than 0 and fits; a request id can be stored."""
+        values = {
+            "scope": PROJECT,
+            "period_kind": PeriodKind.DAILY,
+            "amount_nanousd": 1,
+            "request_id": "r",
+        }
+        with pytest.raises(InvalidArgument):
+            TopUp(**{**values, **changes})
+
+    def test_sum_stays_within_int64(self):
+        """A cap can't be raised beyond what can be stored."""
+        top_up = TopUp(PROJECT, PeriodKind.MONTHLY, 10, "r")
+
+        assert top_up.added_to(2**63 - 11) == 2**63 - 1
+        with pytest.raises(InvalidArgument):
+            top_up.added_to(2**63 - 10)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            TopUp(PROJECT, PeriodKind.MONTHLY, 11, "r"),
+            TopUp(PROJECT, PeriodKind.DAILY, 10, "r"),
+        ],
+    )
+    def test_same_id_means_the_same_request(self, other):
+        """Another amount or period under the same id is refused; the same gets the first answer."""
+        asked = TopUp(PROJECT, PeriodKind.MONTHLY, 10, "r")
+        done = DoneTopUp(asked, Budget(PROJECT, *MONTH, True, 10))
+
+        assert done.answer_to(asked) is done.budget
+        with pytest.raises(IdempotencyKeyReused):
+            done.answer_to(other)
 
 
 @pytest.mark.parametrize("kind", EntryKind)

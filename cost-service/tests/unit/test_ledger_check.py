@@ -24,6 +24,7 @@ from cost_service.domain.books import (
 )
 from cost_service.domain.hold import HoldState
 from cost_service.domain.ledger_check import RULES, SETTLED_RULES, check
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price
 from cost_service.domain.settlement import EntryKind
 
@@ -153,6 +154,23 @@ def _posted(cost, jobs):
 
 def _allocated(cost, jobs):
     return replace(cost, allowances=(BookedAllowance("u1", 1000, 1001),)), jobs
+
+
+def _stale_cap(cost, jobs):
+    stale = replace(cost.budgets[0], cap_nanousd=500, cap_as_set_nanousd=400)
+    return replace(cost, budgets=(stale,)), jobs
+
+
+def _charge_on_two_days(cost, jobs):
+    days = [
+        BookedBudget(number, f"project p1 2026-11-0{number}", 0, 80, "project p1", PeriodKind.DAILY)
+        for number in (2, 3)
+    ]
+    posted = replace(cost.entries[0], budget_ids=(1, 2, 3))
+    return (
+        replace(cost, budgets=(*cost.budgets, *days), entries=(posted, *cost.entries[1:])),
+        jobs,
+    )
 
 
 def _second_settlement(cost, jobs):
@@ -319,6 +337,8 @@ PLANTED = [
     (_reserve, "reserved_matches_holds"),
     (_posted, "posted_matches_ledger"),
     (_allocated, "allocated_matches_caps"),
+    (_stale_cap, "cap_is_as_set"),
+    (_charge_on_two_days, "one_period_per_charge"),
     (_second_settlement, "hold_settled_once"),
     (_posted_hold_without_entry, "hold_matches_entry"),
     (_open_hold_with_entry, "hold_matches_entry"),
@@ -383,6 +403,23 @@ def test_settlement_sent_between_the_readings_is_no_drift():
     sent_before = [row for row in jobs.outbox if row.sent and row.hold_id != "waiting:1"]
 
     assert findings(cost, jobs, sent_before).drifts == ()
+
+
+def test_a_charge_belongs_to_a_month_a_day_and_all_time():
+    """One budget of each kind for each scope is how it is meant; each sums up for itself."""
+    cost, jobs = orderly()
+    more = (
+        BookedBudget(2, "project p1 2026-11-02", 0, 75, "project p1", PeriodKind.DAILY, 90, 90),
+        BookedBudget(3, "project p1 total", 0, 75, "project p1", PeriodKind.TOTAL, 90, 90),
+        BookedBudget(4, "team t1 2026-11", 0, 75, "team t1"),
+    )
+    everywhere = tuple(
+        replace(entry, budget_ids=(1, 2, 3, 4)) if entry.hold_id == "posted:1" else entry
+        for entry in cost.entries
+    )
+    cost = replace(cost, budgets=(*cost.budgets, *more), entries=everywhere)
+
+    assert findings(cost, jobs).drifts == ()
 
 
 def test_booked_before_sent_is_marked_is_no_drift():

@@ -10,6 +10,7 @@ from cost_service.domain import suggestions
 from cost_service.domain.budget import Budget
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.cost_reports import CostReport, CostSums
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.savings import Savings, Scenario
 from cost_service.domain.suggestions import (
     MIN_JOBS,
@@ -32,7 +33,7 @@ def observed(*, total=None, facts=None, scenarios=(), budget=None, now=NOW, days
         report=CostReport(days, begins_at, now, CostSums(**(total or {"jobs": 100}))),
         savings=Savings("p1", days, begins_at, now, 100, 1, 1, 1000, 0, 0, tuple(scenarios), ()),
         facts=WorkFacts(**(facts or {})),
-        budget=Budget(scope, "2026-11", **(budget or {"has_budget": False})),
+        budget=Budget(scope, PeriodKind.MONTHLY, "2026-11", **(budget or {"has_budget": False})),
     )
 
 

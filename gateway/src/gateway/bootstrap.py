@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.budget_client import BudgetClient
 from gateway.adapters.correction_client import CorrectionClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.dead_letter_client import DeadLetterClient
@@ -102,7 +103,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
         cost_channel = await channel(
             "cost-service", settings.cost_service_addresses, forward_token=True
         )
-        costs = CostClient(cost_channel)
+        costs, budgets = CostClient(cost_channel), BudgetClient(cost_channel)
         router = RouterClient(await channel("compute-router", settings.compute_router_addresses))
 
         dependencies.add("models", lambda: _some_model_is_served(router))
@@ -136,9 +137,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             prices=PriceBookClient(cost_channel),
             corrections=CorrectionClient(cost_channel),
             reports=ReportClient(cost_channel),
+            budgets=budgets,
             router=router,
             authenticate=Authenticate(person_tokens, internal_tokens, ExchangeApiKey(auth, clock)),
-            create_project=CreateProject(auth, costs),
+            create_project=CreateProject(auth, budgets),
             find_in_projects=FindInProjects(auth),
             receipt_keys=KeptReceiptKeys(jobs, clock),
             access=access,

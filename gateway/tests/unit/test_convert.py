@@ -6,7 +6,7 @@ from weir.cost.v1 import cost_service_pb2
 from weir.job.v1 import job_service_pb2
 from weir.worker.v1 import inference_service_pb2
 
-from gateway.adapters.cost_client import BUDGET_STATUSES
+from gateway.adapters.budget_client import BUDGET_PERIODS, BUDGET_STATUSES
 from gateway.domain.project import Budget, BudgetStatus
 from gateway.entrypoints import convert
 from gateway.entrypoints.routes import scheduler
@@ -21,6 +21,7 @@ ENUMS = [
     (inference_service_pb2.Operation, convert.OPERATIONS),
     (cost_service_pb2.BudgetStatus, BUDGET_STATUSES),
     (schedule_service_pb2.ScheduledRunOutcome, scheduler.OUTCOMES),
+    (cost_service_pb2.BudgetPeriod, BUDGET_PERIODS),
 ]
 
 

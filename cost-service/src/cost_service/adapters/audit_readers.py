@@ -11,6 +11,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from cost_service.adapters.limits import DAY_NOW, PERIOD_NOW
 from cost_service.domain.books import (
     Agreed,
     BookedAllowance,
@@ -27,14 +28,25 @@ from cost_service.domain.books import (
     OutboxRow,
 )
 from cost_service.domain.hold import HoldState
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price
 from cost_service.domain.settlement import EntryKind
 from service_kit.database import async_url, database_errors
 
-_BUDGETS: Final = """
-    SELECT budget_id, scope_kind || ' ' || scope_id || ' ' || period AS name,
-           reserved_nanousd, posted_nanousd
-    FROM budgets ORDER BY budget_id"""
+_BUDGETS: Final = f"""
+    SELECT b.budget_id, b.scope_kind || ' ' || b.scope_id AS scope, b.period_kind, b.period,
+           b.reserved_nanousd, b.posted_nanousd, b.cap_nanousd,
+           coalesce(a.cap_nanousd, c.cap_nanousd) AS cap_as_set_nanousd
+    FROM budgets b
+    LEFT JOIN allocations a
+           ON b.scope_kind = 'project' AND b.period_kind = 'monthly' AND b.period >= {PERIOD_NOW}
+          AND a.scope_kind = b.scope_kind AND a.scope_id = b.scope_id
+    LEFT JOIN caps c
+           ON c.scope_kind = b.scope_kind AND c.scope_id = b.scope_id
+          AND c.period_kind = b.period_kind
+          AND b.period >= CASE b.period_kind WHEN 'monthly' THEN {PERIOD_NOW}
+                                             WHEN 'daily' THEN {DAY_NOW} ELSE 'total' END
+    ORDER BY b.budget_id"""  # noqa: S608
 _HOLDS: Final = """
     SELECT h.hold_id, h.state, h.placed, h.amount_nanousd, h.price_version,
            array_remove(array_agg(s.budget_id), NULL) AS budget_ids
@@ -45,7 +57,8 @@ _ENTRIES: Final = """
     FROM ledger ORDER BY entry_id"""
 _ALLOWANCES: Final = """
     SELECT a.user_id, a.allocated_nanousd, coalesce(sum(c.cap_nanousd), 0) AS caps_nanousd
-    FROM allowances a LEFT JOIN allocations c ON c.owner_user_id = a.user_id
+    FROM allowances a
+    LEFT JOIN allocations c ON c.owner_user_id = a.user_id AND c.scope_kind = 'project'
     GROUP BY a.user_id ORDER BY a.user_id"""
 _OUTBOX: Final = """
     SELECT hold_id, kind, amount_nanousd, sent_at IS NOT NULL AS sent,
@@ -82,10 +95,7 @@ class PostgresCostBooks:
             self._url, _BUDGETS, _HOLDS, _ENTRIES, _ALLOWANCES, _PRICES
         )
         return CostBooks(
-            budgets=tuple(
-                BookedBudget(row.budget_id, row.name, row.reserved_nanousd, row.posted_nanousd)
-                for row in budgets
-            ),
+            budgets=tuple(_to_budget(row) for row in budgets),
             holds=tuple(_to_hold(row) for row in holds),
             entries=tuple(_to_entry(row) for row in entries),
             allowances=tuple(
@@ -140,6 +150,19 @@ async def _read(url: SecretStr, *queries: str) -> list[Sequence[Row[Any]]]:
                 return [(await connection.execute(text(query))).all() for query in queries]
     finally:
         await engine.dispose()
+
+
+def _to_budget(row: Row[Any]) -> BookedBudget:
+    return BookedBudget(
+        row.budget_id,
+        f"{row.scope} {row.period}",
+        row.reserved_nanousd,
+        row.posted_nanousd,
+        row.scope,
+        PeriodKind(row.period_kind),
+        row.cap_nanousd,
+        row.cap_as_set_nanousd,
+    )
 
 
 def _to_hold(row: Row[Any]) -> BookedHold:

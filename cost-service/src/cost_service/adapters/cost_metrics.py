@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter
 
+from cost_service.domain.budget import LEVELS, BudgetStatus
 from cost_service.domain.correction import LedgerEntry
 from cost_service.domain.settlement import Booking, EntryKind, Settlement
 from cost_service.usecases.ports import HoldOutcome
@@ -46,6 +47,14 @@ class CostMetrics:
             "US dollars given back of what was charged. Rounded, like the charges.",
             registry=registry,
         )
+        self._alerts = Counter(
+            "budget_alerts_total",
+            "Budgets whose spending came to a level of their cap.",
+            ["level"],
+            registry=registry,
+        )
+        for level in LEVELS:
+            self._alerts.labels(level.value)
         for outcome in HoldOutcome:
             self._holds.labels(outcome.value)
         for kind in EntryKind:
@@ -64,6 +73,9 @@ class CostMetrics:
 
     def settlement_repeated(self) -> None:
         self._repeated.inc()
+
+    def budget_alerted(self, level: BudgetStatus) -> None:
+        self._alerts.labels(level.value).inc()
 
     def correction_booked(self, entry: LedgerEntry) -> None:
         self._entries.labels(entry.kind.value).inc()

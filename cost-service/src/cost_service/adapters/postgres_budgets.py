@@ -1,25 +1,28 @@
-"""Allowances, allocations and the budgets of each month in Postgres."""
+"""Allowances, caps and the budgets of each period in Postgres."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.adapters.postgres_holds import PERIOD_NOW
+from cost_service.adapters.limits import DAY_NOW, PERIOD_NOW, PERIODS_NOW, wanted
 from cost_service.domain.allowance import Allowance
-from cost_service.domain.budget import Allocation, Budget
+from cost_service.domain.budget import Budget, Cap
 from cost_service.domain.budget_scope import BudgetScope
+from cost_service.domain.period import PeriodKind
 
 _MAKE_ALLOWANCE: Final = text(
     "INSERT INTO allowances (user_id, amount_nanousd) VALUES (:user_id, :amount) "
     "ON CONFLICT (user_id) DO NOTHING"
 )
-_LOCK_ALLOWANCE: Final = text(
-    "SELECT user_id, amount_nanousd, allocated_nanousd FROM allowances "
-    "WHERE user_id = :user_id FOR UPDATE"
+_FIND_ALLOWANCE: Final = (
+    "SELECT user_id, amount_nanousd, allocated_nanousd FROM allowances WHERE user_id = :user_id"
 )
+_READ_ALLOWANCE: Final = text(_FIND_ALLOWANCE)
+_LOCK_ALLOWANCE: Final = text(f"{_FIND_ALLOWANCE} FOR UPDATE")
 # A statement of its own, after the lock: the one that waits for the lock would see the caps and
 # holds from before the wait. Later months than ours count too: one that began at midnight may have
 # had the lock before us, and what it left spent is not ours to give away.
@@ -29,7 +32,7 @@ _OVERSPENT: Final = text(
            max(CAST(b.reserved_nanousd AS numeric) + b.posted_nanousd) - a.cap_nanousd AS overspent
     FROM allocations a
     JOIN budgets b ON b.scope_kind = a.scope_kind AND b.scope_id = a.scope_id
-                  AND b.period >= {PERIOD_NOW}
+                  AND b.period_kind = 'monthly' AND b.period >= {PERIOD_NOW}
     WHERE a.owner_user_id = :user_id
       AND CAST(b.reserved_nanousd AS numeric) + b.posted_nanousd > a.cap_nanousd
     GROUP BY a.scope_kind, a.scope_id
@@ -39,37 +42,40 @@ _SAVE_ALLOWANCE: Final = text(
     "UPDATE allowances SET amount_nanousd = :amount, allocated_nanousd = :allocated "
     "WHERE user_id = :user_id"
 )
-_FIND_ALLOCATION: Final = (
-    "SELECT owner_user_id, cap_nanousd FROM allocations "
-    "WHERE scope_kind = :scope_kind AND scope_id = :scope_id"
+_PERIOD: Final = (
+    f"CASE CAST(:period_kind AS text) WHEN 'monthly' THEN {PERIOD_NOW} "
+    f"WHEN 'daily' THEN {DAY_NOW} ELSE 'total' END"
 )
-_READ_ALLOCATION: Final = text(_FIND_ALLOCATION)
-_LOCK_ALLOCATION: Final = text(f"{_FIND_ALLOCATION} FOR UPDATE")
-_SAVE_ALLOCATION: Final = text(
-    "INSERT INTO allocations (scope_kind, scope_id, owner_user_id, cap_nanousd) "
-    "VALUES (:scope_kind, :scope_id, :owner_user_id, :cap) "
-    "ON CONFLICT (scope_kind, scope_id) DO UPDATE SET cap_nanousd = excluded.cap_nanousd"
-)
-_OPEN_MONTH: Final = (
-    "INSERT INTO budgets (scope_kind, scope_id, period, cap_nanousd) "  # noqa: S608
-    f"VALUES (:scope_kind, :scope_id, {PERIOD_NOW}, :cap) "
+_OPEN: Final = (
+    "INSERT INTO budgets (scope_kind, scope_id, period_kind, period, cap_nanousd) "  # noqa: S608
+    f"VALUES (:scope_kind, :scope_id, :period_kind, {_PERIOD}, :cap) "
     "ON CONFLICT (scope_kind, scope_id, period)"
 )
-_ENSURE_MONTH: Final = text(f"{_OPEN_MONTH} DO NOTHING")
+_ENSURE: Final = text(f"{_OPEN} DO NOTHING")
 _SET_CAP: Final = text(
-    f"{_OPEN_MONTH} DO UPDATE SET cap_nanousd = excluded.cap_nanousd "
-    "RETURNING period, cap_nanousd, reserved_nanousd, posted_nanousd"
+    f"{_OPEN} DO UPDATE SET cap_nanousd = excluded.cap_nanousd "
+    "RETURNING period_kind, period, true AS has_budget, "
+    "cap_nanousd, reserved_nanousd, posted_nanousd"
 )
-_FIND_BUDGET: Final = text(
+# Ours may have begun before midnight, and the next period been opened since with the old cap.
+_SET_LATER_CAPS: Final = text(
+    "UPDATE budgets SET cap_nanousd = :cap "
+    "WHERE scope_kind = :scope_kind AND scope_id = :scope_id "
+    "AND period_kind = :period_kind AND period > :period"
+)
+_FIND_BUDGETS: Final = text(
     f"""
-    SELECT now_period.period, a.scope_id IS NOT NULL AS has_budget,
-           coalesce(b.cap_nanousd, a.cap_nanousd) AS cap_nanousd,
+    WITH bounds AS (
+        SELECT w.scope_kind, w.scope_id, p.period_kind, p.period,
+               coalesce(a.cap_nanousd, c.cap_nanousd) AS cap_nanousd
+        {wanted(PERIODS_NOW)}
+    )
+    SELECT bounds.period_kind, bounds.period, bounds.cap_nanousd IS NOT NULL AS has_budget,
+           coalesce(b.cap_nanousd, bounds.cap_nanousd) AS cap_nanousd,
            coalesce(b.reserved_nanousd, 0) AS reserved_nanousd,
            coalesce(b.posted_nanousd, 0) AS posted_nanousd
-    FROM (SELECT {PERIOD_NOW} AS period) now_period
-    LEFT JOIN allocations a ON a.scope_kind = :scope_kind AND a.scope_id = :scope_id
-    LEFT JOIN budgets b ON b.scope_kind = a.scope_kind AND b.scope_id = a.scope_id
-                       AND b.period = now_period.period
+    FROM bounds LEFT JOIN budgets b USING (scope_kind, scope_id, period)
+    ORDER BY bounds.period
     """  # noqa: S608
 )
 
@@ -85,9 +91,13 @@ class PostgresAllowances:
             _MAKE_ALLOWANCE, {"user_id": user_id, "amount": default_nanousd}
         )
         row = (await self._session.execute(_LOCK_ALLOWANCE, {"user_id": user_id})).one()
-        found = await self._session.execute(_OVERSPENT, {"user_id": user_id})
-        overspent = {(one.scope_kind, one.scope_id): int(one.overspent) for one in found}
-        return Allowance(row.user_id, row.amount_nanousd, row.allocated_nanousd, overspent)
+        return await self._allowance(row)
+
+    async def find(self, user_id: str, default_nanousd: int) -> Allowance:
+        row = (await self._session.execute(_READ_ALLOWANCE, {"user_id": user_id})).one_or_none()
+        if row is None:
+            return Allowance(user_id, default_nanousd, 0)
+        return await self._allowance(row)
 
     async def save(self, allowance: Allowance) -> None:
         await self._session.execute(
@@ -99,31 +109,10 @@ class PostgresAllowances:
             },
         )
 
-
-class PostgresAllocations:
-    """The `Allocations` port. A scope's owner is whose allowance pays, and stays that."""
-
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
-
-    async def find(self, scope: BudgetScope) -> Allocation | None:
-        found = await self._session.execute(_READ_ALLOCATION, _key(scope))
-        return _to_allocation(scope, found.one_or_none())
-
-    async def find_for_update(self, scope: BudgetScope) -> Allocation | None:
-        found = await self._session.execute(_LOCK_ALLOCATION, _key(scope))
-        return _to_allocation(scope, found.one_or_none())
-
-    async def save(self, allocation: Allocation) -> None:
-        scope = allocation.scope
-        await self._session.execute(
-            _SAVE_ALLOCATION,
-            {
-                **_key(scope),
-                "owner_user_id": scope.owner_user_id,
-                "cap": allocation.cap_nanousd,
-            },
-        )
+    async def _allowance(self, row: Row[Any]) -> Allowance:
+        found = await self._session.execute(_OVERSPENT, {"user_id": row.user_id})
+        overspent = {(one.scope_kind, one.scope_id): int(one.overspent) for one in found}
+        return Allowance(row.user_id, row.amount_nanousd, row.allocated_nanousd, overspent)
 
 
 class PostgresBudgets:
@@ -132,35 +121,34 @@ class PostgresBudgets:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def find(self, scope: BudgetScope) -> Budget:
-        row = (await self._session.execute(_FIND_BUDGET, _key(scope))).one()
-        if not row.has_budget:
-            return Budget(scope, row.period, has_budget=False)
-        return _to_budget(scope, row)
-
-    async def open_month(self, allocation: Allocation) -> None:
-        await self._session.execute(
-            _ENSURE_MONTH, {**_key(allocation.scope), "cap": allocation.cap_nanousd}
-        )
-
-    async def set_cap(self, allocation: Allocation) -> Budget:
+    async def list_current(self, scope: BudgetScope) -> Sequence[Budget]:
         found = await self._session.execute(
-            _SET_CAP, {**_key(allocation.scope), "cap": allocation.cap_nanousd}
+            _FIND_BUDGETS, {"kinds": [scope.kind.value], "ids": [scope.scope_id]}
         )
-        return _to_budget(allocation.scope, found.one())
+        return [_to_budget(scope, row) for row in found]
+
+    async def open_period(self, cap: Cap) -> None:
+        await self._session.execute(_ENSURE, _values(cap))
+
+    async def set_cap(self, cap: Cap) -> Budget:
+        row = (await self._session.execute(_SET_CAP, _values(cap))).one()
+        await self._session.execute(_SET_LATER_CAPS, {**_values(cap), "period": row.period})
+        return _to_budget(cap.scope, row)
 
 
-def _key(scope: BudgetScope) -> dict[str, str]:
-    return {"scope_kind": scope.kind.value, "scope_id": scope.scope_id}
-
-
-def _to_allocation(scope: BudgetScope, row: Row[Any] | None) -> Allocation | None:
-    if row is None:
-        return None
-    return Allocation(BudgetScope(scope.kind, scope.scope_id, row.owner_user_id), row.cap_nanousd)
+def _values(cap: Cap) -> dict[str, str | int]:
+    return {
+        "scope_kind": cap.scope.kind.value,
+        "scope_id": cap.scope.scope_id,
+        "period_kind": cap.period_kind.value,
+        "cap": cap.cap_nanousd,
+    }
 
 
 def _to_budget(scope: BudgetScope, row: Row[Any]) -> Budget:
+    kind = PeriodKind(row.period_kind)
+    if not row.has_budget:
+        return Budget(scope, kind, row.period, has_budget=False)
     return Budget(
-        scope, row.period, True, row.cap_nanousd, row.reserved_nanousd, row.posted_nanousd
+        scope, kind, row.period, True, row.cap_nanousd, row.reserved_nanousd, row.posted_nanousd
     )

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.domain.correction import Charge, Correction, LedgerEntry
+from cost_service.adapters.limits import ALERTED
+from cost_service.adapters.postgres_alerts import ALERT_COLUMNS, alerts_in
+from cost_service.domain.correction import BookedCorrection, Charge, Correction, LedgerEntry
 from cost_service.domain.settlement import EntryKind
 
-_COLUMNS: Final = (
-    "entry_id, kind, hold_id, job_id, project_id, amount_nanousd, reason, period, price_version, "
-    "created_at"
+_NAMES: Final = (
+    "entry_id",
+    "kind",
+    "hold_id",
+    "job_id",
+    "project_id",
+    "amount_nanousd",
+    "reason",
+    "period",
+    "price_version",
+    "created_at",
 )
+_COLUMNS: Final = ", ".join(_NAMES)
+# Beside those of an alert.
+_ADDED: Final = ", ".join(f"added.{name} AS entry_{name}" for name in _NAMES)
 _BY_REQUEST: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE request_id = :request_id")  # noqa: S608
 _KNOWS_JOB: Final = text("SELECT EXISTS (SELECT FROM holds WHERE job_id = :job_id)")
 _LOCK: Final = text(
@@ -46,24 +59,32 @@ _ADD: Final = text(
         INSERT INTO ledger (request_id, hold_id, kind, amount_nanousd, reason, budget_ids, period,
                             job_id, project_id, job_state, target, model, tokens_input,
                             tokens_output, usage_source, provider_cost_nanousd, price_version,
-                            finished_at)
+                            finished_at, job_type, team_id, api_key_id)
         SELECT CAST(:request_id AS text), charge.hold_id, CAST(:kind AS text),
                CAST(:amount AS bigint), CAST(:reason AS text), charge.budget_ids, charge.period,
                charge.job_id, charge.project_id, charge.job_state, charge.target, charge.model,
-               0, 0, charge.usage_source, 0, charge.price_version, charge.finished_at
+               0, 0, charge.usage_source, 0, charge.price_version, charge.finished_at,
+               charge.job_type, charge.team_id, charge.api_key_id
         FROM ledger charge
         WHERE charge.hold_id = :hold_id AND charge.kind = 'post'
         ON CONFLICT (request_id) DO NOTHING
         RETURNING {_COLUMNS}, budget_ids
     ), locked AS MATERIALIZED (
-        SELECT b.budget_id FROM entry JOIN budgets b ON b.budget_id = ANY (entry.budget_ids)
+        SELECT b.budget_id, b.scope_kind, b.scope_id, b.period_kind, b.period
+        FROM entry JOIN budgets b ON b.budget_id = ANY (entry.budget_ids)
         ORDER BY b.scope_kind, b.scope_id, b.period
         FOR NO KEY UPDATE OF b
-    ), changed AS (
+    ), charged AS (
         UPDATE budgets b SET posted_nanousd = b.posted_nanousd + CAST(:change AS bigint)
         FROM locked WHERE b.budget_id = locked.budget_id
+        RETURNING b.budget_id, b.cap_nanousd, b.posted_nanousd, CAST(:change AS bigint) AS charged
+    ), {ALERTED}, added AS (
+        SELECT {_COLUMNS} FROM entry
     )
-    SELECT {_COLUMNS} FROM entry
+    SELECT {_ADDED}, {ALERT_COLUMNS}
+    FROM added
+    LEFT JOIN (alerted JOIN locked b ON b.budget_id = alerted.budget_id) ON true
+    ORDER BY alerted.alert_id
     """  # noqa: S608
 )
 _LIST: Final = text(
@@ -98,7 +119,7 @@ class PostgresCorrections:
         sums = (await self._session.execute(_SUMS, {"hold_id": hold_id})).one()
         return Charge(hold_id, int(sums.posted), int(sums.surcharged), int(sums.refunded))
 
-    async def add(self, correction: Correction, hold_id: str) -> LedgerEntry | None:
+    async def add(self, correction: Correction, hold_id: str) -> BookedCorrection | None:
         found = await self._session.execute(
             _ADD,
             {
@@ -110,7 +131,11 @@ class PostgresCorrections:
                 "reason": correction.reason,
             },
         )
-        return _to_entry(found.one_or_none())
+        rows = found.mappings().all()
+        if not rows:
+            return None
+        entry = _entry({name: rows[0][f"entry_{name}"] for name in _NAMES})
+        return BookedCorrection(entry, alerts_in(rows))
 
     async def list_entries(
         self, project_id: str, job_id: str, after_entry_id: int, limit: int
@@ -123,17 +148,8 @@ class PostgresCorrections:
 
 
 def _to_entry(row: Row[Any] | None) -> LedgerEntry | None:
-    if row is None:
-        return None
-    return LedgerEntry(
-        entry_id=row.entry_id,
-        kind=EntryKind(row.kind),
-        hold_id=row.hold_id,
-        job_id=row.job_id,
-        project_id=row.project_id,
-        amount_nanousd=row.amount_nanousd,
-        reason=row.reason,
-        period=row.period,
-        price_version=row.price_version,
-        created_at=row.created_at,
-    )
+    return None if row is None else _entry(dict(row._mapping))
+
+
+def _entry(values: Mapping[str, Any]) -> LedgerEntry:
+    return LedgerEntry(**{**values, "kind": EntryKind(values["kind"])})

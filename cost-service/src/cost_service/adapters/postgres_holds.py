@@ -9,28 +9,27 @@ from typing import Any, Final
 from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cost_service.adapters.limits import PERIODS_NOW, wanted
 from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.hold import Hold, HoldRequest, HoldState, ScopeGrant
 from cost_service.domain.names import job_id_of
+from cost_service.domain.period import PeriodKind
 from cost_service.usecases.ports import Placement
 
-# The month is the one in which the transaction began.
-PERIOD_NOW: Final = "to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')"
-
 # `hold` comes first and stops everything else if the hold exists; a concurrent one with the same
-# id is waited for there. `locked` takes the budget rows one by one in scope order, and sees them
-# as they are once the lock is had. A key without a cap of its own takes no part.
+# id is waited for there. `locked` takes the budget rows one by one in one order, and sees them
+# as they are once the lock is had. Only what has a cap, or must have one, takes part.
 _PLACE: Final[TextClause] = text(
     f"""
-    WITH wanted AS MATERIALIZED (
-        SELECT w.scope_kind, w.scope_id, b.budget_id
-        FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS w(scope_kind, scope_id)
-        LEFT JOIN allocations a
-               ON a.scope_kind = w.scope_kind AND a.scope_id = w.scope_id
-        LEFT JOIN budgets b
-               ON b.scope_kind = a.scope_kind AND b.scope_id = a.scope_id
-              AND b.period = {PERIOD_NOW}
-        WHERE w.scope_kind <> 'api_key' OR a.scope_id IS NOT NULL
+    WITH bounds AS MATERIALIZED (
+        SELECT w.scope_kind, w.scope_id, p.period,
+               a.scope_id IS NOT NULL OR c.scope_id IS NOT NULL AS is_set
+        {wanted(PERIODS_NOW)}
+    ), wanted AS MATERIALIZED (
+        SELECT b.budget_id
+        FROM bounds LEFT JOIN budgets b
+          ON bounds.is_set AND b.scope_kind = bounds.scope_kind
+         AND b.scope_id = bounds.scope_id AND b.period = bounds.period
     ), hold AS (
         INSERT INTO holds (hold_id, job_id, state, placed, amount_nanousd, price_version)
         SELECT CAST(:hold_id AS text), CAST(:job_id AS text), 'held', true,
@@ -39,11 +38,11 @@ _PLACE: Final[TextClause] = text(
         ON CONFLICT (hold_id) DO NOTHING
         RETURNING created_at
     ), locked AS MATERIALIZED (
-        SELECT b.budget_id, b.scope_kind, b.scope_id, hold.created_at,
+        SELECT b.budget_id, b.scope_kind, b.scope_id, b.period, b.period_kind, hold.created_at,
                b.cap_nanousd, b.reserved_nanousd, b.posted_nanousd
         FROM hold CROSS JOIN budgets b
         WHERE b.budget_id IN (SELECT budget_id FROM wanted)
-        ORDER BY b.scope_kind, b.scope_id
+        ORDER BY b.scope_kind, b.scope_id, b.period
         FOR NO KEY UPDATE OF b
     ), reserved AS (
         UPDATE budgets b SET reserved_nanousd = b.reserved_nanousd + :amount
@@ -56,7 +55,7 @@ _PLACE: Final[TextClause] = text(
     )
     SELECT locked.*, reserved.budget_id IS NOT NULL AS granted
     FROM locked LEFT JOIN reserved ON reserved.budget_id = locked.budget_id
-    ORDER BY locked.scope_kind, locked.scope_id
+    ORDER BY locked.scope_kind, locked.scope_id, locked.period
     """  # noqa: S608
 )
 
@@ -121,6 +120,8 @@ def _placement(request: HoldRequest, rows: Sequence[Row[Any]]) -> Placement:
     grants = tuple(
         ScopeGrant(
             scopes[row.scope_kind, row.scope_id],
+            PeriodKind(row.period_kind),
+            row.period,
             row.cap_nanousd,
             row.reserved_nanousd,
             row.posted_nanousd,

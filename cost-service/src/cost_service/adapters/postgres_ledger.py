@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.adapters.postgres_holds import PERIOD_NOW
+from cost_service.adapters.limits import ALERTED, DAY_NOW, PERIOD_NOW, periods, wanted
+from cost_service.adapters.postgres_alerts import ALERT_COLUMNS, alerts_in
 from cost_service.domain.budget_scope import BudgetScopeKind
 from cost_service.domain.settlement import ALREADY_SETTLED, Booking, EntryKind, Settlement
 
@@ -32,8 +33,8 @@ _SETTLE: Final = text(
         SELECT hold_id, state, amount_nanousd FROM holds
         WHERE hold_id = CAST(:hold_id AS text) FOR UPDATE
     ), scoped AS MATERIALIZED (
-        SELECT array_agg(b.budget_id ORDER BY b.scope_kind, b.scope_id) AS budget_ids,
-               min(b.period) AS period
+        SELECT array_agg(b.budget_id ORDER BY b.scope_kind, b.scope_id, b.period) AS budget_ids,
+               min(b.period) FILTER (WHERE b.period_kind = 'monthly') AS period
         FROM hold_scopes s JOIN budgets b USING (budget_id) WHERE s.hold_id = :hold_id
     ), entry AS (
         INSERT INTO ledger (hold_id, kind, amount_nanousd, excess_nanousd, budget_ids, period,
@@ -49,17 +50,22 @@ _SETTLE: Final = text(
         UPDATE holds SET state = CAST(:state AS text), settled_at = now()
         FROM entry WHERE holds.hold_id = :hold_id
     ), locked AS MATERIALIZED (
-        SELECT b.budget_id, hold.amount_nanousd AS held, entry.amount_nanousd AS charged
+        SELECT b.budget_id, b.scope_kind, b.scope_id, b.period_kind, b.period,
+               hold.amount_nanousd AS held, entry.amount_nanousd AS charged
         FROM entry CROSS JOIN hold CROSS JOIN budgets b
         WHERE b.budget_id IN (SELECT budget_id FROM hold_scopes WHERE hold_id = :hold_id)
-        ORDER BY b.scope_kind, b.scope_id
+        ORDER BY b.scope_kind, b.scope_id, b.period
         FOR NO KEY UPDATE OF b
-    ), released AS (
+    ), charged AS (
         UPDATE budgets b SET reserved_nanousd = b.reserved_nanousd - locked.held,
                              posted_nanousd = b.posted_nanousd + locked.charged
         FROM locked WHERE b.budget_id = locked.budget_id
-    )
-    SELECT entry.amount_nanousd, entry.excess_nanousd FROM hold LEFT JOIN entry ON true
+        RETURNING b.budget_id, b.cap_nanousd, b.posted_nanousd, locked.charged
+    ), {ALERTED}
+    SELECT entry.amount_nanousd AS charged_nanousd, entry.excess_nanousd, {ALERT_COLUMNS}
+    FROM hold LEFT JOIN entry ON true
+    LEFT JOIN (alerted JOIN locked b ON b.budget_id = alerted.budget_id) ON true
+    ORDER BY alerted.alert_id
     """  # noqa: S608
 )
 
@@ -72,45 +78,65 @@ _TOMBSTONE: Final = text(
     """
 )
 
-# A month that was never opened: whoever sets a budget later finds the row and gives it a cap.
-_OPEN_MONTHS: Final = text(
+# Where the hold is unknown, the job's outcome says which month and day its charge belongs to.
+_PERIODS: Final = periods(
+    f"coalesce(nullif(CAST(:period AS text), ''), {PERIOD_NOW})",
+    "coalesce(to_char(CAST(:finished_at AS timestamptz) AT TIME ZONE 'UTC', 'YYYY-MM-DD'), "
+    f"{DAY_NOW})",
+)
+# Whoever sets a cap waits, and then finds the rows that are opened here.
+_LOCK_LIMITS: Final = tuple(
+    text(
+        f"""
+        SELECT FROM {table} JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[]))
+            AS w(scope_kind, scope_id) USING (scope_kind, scope_id)
+        ORDER BY scope_kind, scope_id FOR SHARE OF {table}
+        """
+    )
+    for table in ("allocations", "caps")
+)
+# A month without a budget gets one of 0: whoever sets a budget later finds the row.
+_OPEN_PERIODS: Final = text(
     f"""
-    INSERT INTO budgets (scope_kind, scope_id, period, cap_nanousd)
-    SELECT w.scope_kind, w.scope_id, coalesce(nullif(CAST(:period AS text), ''), {PERIOD_NOW}),
-           coalesce(a.cap_nanousd, 0)
-    FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS w(scope_kind, scope_id)
-    LEFT JOIN allocations a ON a.scope_kind = w.scope_kind AND a.scope_id = w.scope_id
-    WHERE w.scope_kind <> 'api_key' OR a.scope_id IS NOT NULL
-    ORDER BY w.scope_kind, w.scope_id
+    INSERT INTO budgets (scope_kind, scope_id, period_kind, period, cap_nanousd)
+    SELECT w.scope_kind, w.scope_id, p.period_kind, p.period,
+           coalesce(a.cap_nanousd, c.cap_nanousd, 0)
+    {wanted(_PERIODS)}
+    ORDER BY w.scope_kind, w.scope_id, p.period
     ON CONFLICT (scope_kind, scope_id, period) DO NOTHING
-    """  # noqa: S608
+    """
 )
 
 _BOOK_UNKNOWN: Final = text(
     f"""
-    WITH month AS (
-        SELECT coalesce(nullif(CAST(:period AS text), ''), {PERIOD_NOW}) AS period
+    WITH bounds AS MATERIALIZED (
+        SELECT w.scope_kind, w.scope_id, p.period {wanted(_PERIODS)}
     ), locked AS MATERIALIZED (
-        SELECT b.budget_id
-        FROM budgets b
-        JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS w(scope_kind, scope_id)
-          ON b.scope_kind = w.scope_kind AND b.scope_id = w.scope_id
-        WHERE b.period = (SELECT period FROM month) AND CAST(:kind AS text) = 'post'
-        ORDER BY b.scope_kind, b.scope_id
+        SELECT b.budget_id, b.scope_kind, b.scope_id, b.period_kind, b.period
+        FROM budgets b JOIN bounds USING (scope_kind, scope_id, period)
+        WHERE CAST(:kind AS text) = 'post'
+        ORDER BY b.scope_kind, b.scope_id, b.period
         FOR NO KEY UPDATE OF b
     ), charged AS (
         UPDATE budgets b SET posted_nanousd = b.posted_nanousd + CAST(:amount AS bigint)
         FROM locked WHERE b.budget_id = locked.budget_id
-    ), scoped AS (
+        RETURNING b.budget_id, b.cap_nanousd, b.posted_nanousd, CAST(:amount AS bigint) AS charged
+    ), {ALERTED}, scoped AS (
         INSERT INTO hold_scopes (hold_id, budget_id)
         SELECT CAST(:hold_id AS text), budget_id FROM locked
+    ), entry AS (
+        INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, {_OUTCOME})
+        SELECT :hold_id, :kind, :amount,
+               coalesce((SELECT array_agg(budget_id) FROM locked), '{{}}'), p.period,
+               {_OUTCOME_VALUES}
+        FROM {_PERIODS} WHERE p.period_kind = 'monthly'
+        ON CONFLICT DO NOTHING
+        RETURNING amount_nanousd
     )
-    INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, {_OUTCOME})
-    SELECT :hold_id, :kind, :amount, coalesce((SELECT array_agg(budget_id) FROM locked), '{{}}'),
-           month.period, {_OUTCOME_VALUES}
-    FROM month
-    ON CONFLICT DO NOTHING
-    RETURNING entry_id
+    SELECT entry.amount_nanousd AS charged_nanousd, {ALERT_COLUMNS}
+    FROM entry
+    LEFT JOIN (alerted JOIN locked b ON b.budget_id = alerted.budget_id) ON true
+    ORDER BY alerted.alert_id
     """  # noqa: S608
 )
 
@@ -122,24 +148,26 @@ class PostgresLedger:
         self._session = session
 
     async def settle(self, settlement: Settlement) -> Booking | None:
-        found = await self._session.execute(_SETTLE, _values(settlement))
-        row = found.one_or_none()
-        if row is None:
+        rows = (await self._session.execute(_SETTLE, _values(settlement))).mappings().all()
+        if not rows:
             return None
-        if row.amount_nanousd is None:
+        charged, excess = rows[0]["charged_nanousd"], rows[0]["excess_nanousd"]
+        if charged is None:
             return ALREADY_SETTLED
-        return Booking(True, row.amount_nanousd, row.excess_nanousd)
+        return Booking(True, charged, excess, alerts=alerts_in(rows))
 
     async def settle_unknown(self, settlement: Settlement) -> Booking | None:
         values = _values(settlement)
         if (await self._session.execute(_TOMBSTONE, values)).one_or_none() is None:
             return None
         if settlement.kind is EntryKind.POST:
-            await self._session.execute(_OPEN_MONTHS, values)
-        entry = (await self._session.execute(_BOOK_UNKNOWN, values)).one_or_none()
-        if entry is None:
+            for lock in _LOCK_LIMITS:
+                await self._session.execute(lock, values)
+            await self._session.execute(_OPEN_PERIODS, values)
+        rows = (await self._session.execute(_BOOK_UNKNOWN, values)).mappings().all()
+        if not rows:
             return ALREADY_SETTLED
-        return Booking(True, settlement.amount_nanousd, had_hold=False)
+        return Booking(True, settlement.amount_nanousd, had_hold=False, alerts=alerts_in(rows))
 
 
 def _values(settlement: Settlement) -> dict[str, Any]:

@@ -31,15 +31,16 @@ from service_kit.database import new_metadata
 metadata = new_metadata()
 
 # The service's login role may read and add to these, never change or remove.
-APPEND_ONLY: Final = ("ledger", "audit_entries")
+APPEND_ONLY: Final = ("ledger", "audit_entries", "budget_top_ups", "budget_alerts")
 # Likewise; a version and its prices are added together and stay as they are.
 PRICE_BOOK: Final = ("price_versions", "prices")
 # It may only read these: they change by migrations.
 READ_ONLY: Final = ("alembic_version",)
 # It may also change rows of these, but remove none.
-MUTABLE: Final = ("allowances", "allocations", "budgets", "holds", "hold_scopes")
+MUTABLE: Final = ("allowances", "allocations", "caps", "budgets", "holds", "hold_scopes")
 
 _SCOPE_KINDS = "scope_kind IN ('project', 'team', 'api_key')"
+_PERIOD_KINDS = "period_kind IN ('monthly', 'daily', 'total')"
 
 
 def _nanousd(name: str, *, default: str | None = None) -> Column[int]:
@@ -81,19 +82,42 @@ allocations = Table(
     CheckConstraint("cap_nanousd >= 0", name="cap_not_negative"),
 )
 
+# Monthly caps of teams and keys, and daily and total ones of everything. They give no money, so
+# they count against no allowance. NULL where one was taken away.
+caps = Table(
+    "caps",
+    metadata,
+    _text("scope_kind"),
+    _text("scope_id"),
+    _text("period_kind"),
+    Column("cap_nanousd", BigInteger, nullable=True),
+    PrimaryKeyConstraint("scope_kind", "scope_id", "period_kind"),
+    CheckConstraint(_SCOPE_KINDS, name="scope_kind_known"),
+    CheckConstraint(_PERIOD_KINDS, name="period_kind_known"),
+    CheckConstraint("cap_nanousd >= 0", name="cap_not_negative"),
+    CheckConstraint("scope_kind <> 'project' OR period_kind <> 'monthly'", name="is_no_allocation"),
+)
+
 budgets = Table(
     "budgets",
     metadata,
     Column("budget_id", BigInteger, Identity(always=True), primary_key=True),
     _text("scope_kind"),
     _text("scope_id"),
+    # `YYYY-MM`, `YYYY-MM-DD` or `total`: the forms differ, so the period alone is unique.
     _text("period"),
+    Column("period_kind", Text, nullable=False, server_default=text("'monthly'")),
     _nanousd("cap_nanousd"),
     _nanousd("reserved_nanousd", default="0"),
     _nanousd("posted_nanousd", default="0"),
     UniqueConstraint("scope_kind", "scope_id", "period"),
     CheckConstraint(_SCOPE_KINDS, name="scope_kind_known"),
-    CheckConstraint("period ~ '^[0-9]{4}-[0-9]{2}$'", name="period_is_month"),
+    CheckConstraint(
+        "CASE period_kind WHEN 'monthly' THEN period ~ '^[0-9]{4}-[0-9]{2}$' "
+        "WHEN 'daily' THEN period ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' "
+        "ELSE period_kind = 'total' AND period = 'total' END",
+        name="period_is_of_its_kind",
+    ),
     CheckConstraint("cap_nanousd >= 0", name="cap_not_negative"),
     CheckConstraint("reserved_nanousd >= 0", name="reserved_not_negative"),
     CheckConstraint("posted_nanousd >= 0", name="posted_not_negative"),
@@ -188,6 +212,43 @@ ledger = Table(
     ),
     Index("ix_ledger_created_at", "created_at"),
     Index(None, "job_id"),
+)
+
+# Each answers a repeated request with what it first did.
+budget_top_ups = Table(
+    "budget_top_ups",
+    metadata,
+    _text("scope_kind"),
+    _text("scope_id"),
+    _text("request_id"),
+    _text("period_kind"),
+    _text("period"),
+    _nanousd("amount_nanousd"),
+    _nanousd("cap_nanousd"),
+    _nanousd("reserved_nanousd"),
+    _nanousd("posted_nanousd"),
+    _moment("created_at"),
+    PrimaryKeyConstraint("scope_kind", "scope_id", "request_id"),
+    CheckConstraint(_SCOPE_KINDS, name="scope_kind_known"),
+    CheckConstraint(_PERIOD_KINDS, name="period_kind_known"),
+    CheckConstraint("amount_nanousd > 0", name="amount_positive"),
+    CheckConstraint("cap_nanousd >= amount_nanousd", name="amount_is_in_cap"),
+)
+
+budget_alerts = Table(
+    "budget_alerts",
+    metadata,
+    Column("alert_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("budget_id", BigInteger, ForeignKey("budgets.budget_id"), nullable=False),
+    _text("level"),
+    _nanousd("cap_nanousd"),
+    _nanousd("posted_nanousd"),
+    _moment("created_at"),
+    # A level of a cap is told once, also where refunds take the spending below it again.
+    UniqueConstraint("budget_id", "level", "cap_nanousd"),
+    CheckConstraint("level IN ('warning', 'critical', 'exceeded')", name="level_known"),
+    CheckConstraint("cap_nanousd > 0", name="cap_positive"),
+    CheckConstraint("posted_nanousd > 0", name="posted_positive"),
 )
 
 price_versions = Table(

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from cost_service.adapters.postgres_alerts import PostgresAlerts
 from cost_service.adapters.postgres_audit import PostgresAudit
-from cost_service.adapters.postgres_budgets import (
-    PostgresAllocations,
-    PostgresAllowances,
-    PostgresBudgets,
-)
+from cost_service.adapters.postgres_budgets import PostgresAllowances, PostgresBudgets
+from cost_service.adapters.postgres_caps import PostgresAllocations, PostgresCaps
 from cost_service.adapters.postgres_comparisons import PostgresComparisons
 from cost_service.adapters.postgres_corrections import PostgresCorrections
 from cost_service.adapters.postgres_cost_reports import PostgresCostReports
@@ -23,6 +21,7 @@ from cost_service.adapters.postgres_holds import PostgresHolds
 from cost_service.adapters.postgres_ledger import PostgresLedger
 from cost_service.adapters.postgres_price_book import PostgresPriceBook
 from cost_service.adapters.postgres_reports import PostgresReports
+from cost_service.adapters.postgres_top_ups import PostgresTopUps
 from service_kit.database import transaction
 
 
@@ -34,7 +33,10 @@ class PostgresWork:
     ledger: PostgresLedger
     allowances: PostgresAllowances
     allocations: PostgresAllocations
+    caps: PostgresCaps
     budgets: PostgresBudgets
+    top_ups: PostgresTopUps
+    alerts: PostgresAlerts
     reports: PostgresReports
     corrections: PostgresCorrections
     cost_reports: PostgresCostReports
@@ -66,7 +68,10 @@ class PostgresUnitOfWork:
                 ledger=PostgresLedger(session),
                 allowances=PostgresAllowances(session),
                 allocations=PostgresAllocations(session),
+                caps=PostgresCaps(session),
                 budgets=PostgresBudgets(session),
+                top_ups=PostgresTopUps(session),
+                alerts=PostgresAlerts(session),
                 reports=PostgresReports(session),
                 corrections=PostgresCorrections(session),
                 cost_reports=PostgresCostReports(session),

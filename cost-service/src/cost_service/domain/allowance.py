@@ -13,8 +13,9 @@ from cost_service.domain.errors import AllowanceExceeded
 class Allowance:
     """A user's allowance and how much of it is claimed.
 
-    A scope claims its cap or, where the cap was lowered below it, what it has reserved and posted
-    this month: that is not to be spent again elsewhere. From the next month on it claims its cap.
+    A project claims its monthly cap or, where the cap was lowered below it, what it has reserved
+    and posted this month: that is not to be spent again elsewhere. From the next month on it claims
+    its cap. No other cap claims anything: those only tighten.
 
     `allocated_nanousd` is the sum of the caps; `overspent_nanousd` has, by scope key, what is
     reserved and posted this month beyond a cap.

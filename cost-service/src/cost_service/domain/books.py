@@ -5,16 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cost_service.domain.hold import HoldState
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price
 from cost_service.domain.settlement import EntryKind
 
 
 @dataclass(frozen=True, slots=True)
 class BookedBudget:
+    """A scope's row of one period; `name` says which.
+
+    `cap_as_set_nanousd` is the cap that is set for it; `None` where none is, or it is over.
+    """
+
     budget_id: int
     name: str
     reserved_nanousd: int
     posted_nanousd: int
+    scope: str = ""
+    period_kind: PeriodKind = PeriodKind.MONTHLY
+    cap_nanousd: int = 0
+    cap_as_set_nanousd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

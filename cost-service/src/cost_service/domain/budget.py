@@ -1,4 +1,4 @@
-"""What a scope may spend in one calendar month, and how far it has come."""
+"""What a scope may spend in one period, and how far it has come."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cost_service.domain.budget_scope import BudgetScope
-
-_WARNING_PERCENT: Final = 80
-_CRITICAL_PERCENT: Final = 95
-_EXCEEDED_PERCENT: Final = 100
+from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.period import PeriodKind
 
 
 class BudgetStatus(StrEnum):
@@ -23,19 +20,39 @@ class BudgetStatus(StrEnum):
     EXCEEDED = "exceeded"
 
 
+LEVELS: Final = {
+    BudgetStatus.WARNING: 80,
+    BudgetStatus.CRITICAL: 95,
+    BudgetStatus.EXCEEDED: 100,
+}
+"""The percentages of the cap at which a budget changes its status, and an alert is due."""
+
+
 @dataclass(frozen=True, slots=True)
-class Allocation:
-    """What a scope gets for each calendar month, out of its owner's allowance."""
+class Cap:
+    """What a scope may spend in each period of a kind."""
 
     scope: BudgetScope
+    period_kind: PeriodKind
     cap_nanousd: int
+
+    @property
+    def is_allocation(self) -> bool:
+        """Tell whether it comes out of its owner's allowance; all others only tighten."""
+        return is_allocation(self.scope, self.period_kind)
+
+
+def is_allocation(scope: BudgetScope, period_kind: PeriodKind) -> bool:
+    """Tell whether a cap for this would come out of its owner's allowance."""
+    return scope.kind is BudgetScopeKind.PROJECT and period_kind is PeriodKind.MONTHLY
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A scope's month. Without an allocation `has_budget` is false and the figures are 0."""
+    """One period of a scope. Without a cap `has_budget` is false and the figures are 0."""
 
     scope: BudgetScope
+    period_kind: PeriodKind
     period: str
     has_budget: bool
     cap_nanousd: int = 0
@@ -50,12 +67,8 @@ class Budget:
         """
         if not self.has_budget:
             return BudgetStatus.NO_BUDGET_SET
-        spent = self.posted_nanousd * 100
-        for percent, status in (
-            (_EXCEEDED_PERCENT, BudgetStatus.EXCEEDED),
-            (_CRITICAL_PERCENT, BudgetStatus.CRITICAL),
-            (_WARNING_PERCENT, BudgetStatus.WARNING),
-        ):
-            if spent >= self.cap_nanousd * percent:
-                return status
-        return BudgetStatus.OK
+        reached = BudgetStatus.OK
+        for status, percent in LEVELS.items():
+            if self.posted_nanousd * 100 >= self.cap_nanousd * percent:
+                reached = status
+        return reached

@@ -19,13 +19,18 @@ class BudgetScopeKind(StrEnum):
 
     @property
     def needs_budget(self) -> bool:
-        """Tell whether work is refused without a budget. A key has a cap only if one was set."""
+        """Tell whether a monthly budget is needed. A key has a cap only if one was set."""
         return self is not BudgetScopeKind.API_KEY
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetScope:
-    """A project, team or key, and whose allowance a default cap of it counts against."""
+    """A project, team or key.
+
+    `owner_user_id` is whose allowance a project's monthly cap counts against, and `default_cap`
+    tells that a project without one gets the default. A team without a cap always does, at nobody's
+    expense: its cap bounds what its projects spend and gives them nothing.
+    """
 
     kind: BudgetScopeKind
     scope_id: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.errors import RefundExceedsCharge
 from cost_service.domain.names import MAX_NANOUSD, kept_text, require_id, require_request_id
 from cost_service.domain.settlement import EntryKind
@@ -98,3 +99,11 @@ class LedgerEntry:
     period: str
     price_version: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCorrection:
+    """An entry that was booked just now, and alerts of budgets that it brought to a level."""
+
+    entry: LedgerEntry
+    alerts: tuple[BudgetAlert, ...] = ()

@@ -1,11 +1,12 @@
 """Everything that can go wrong with money, in words a client understands."""
 
 from cost_service.domain.budget_scope import BudgetScope
+from cost_service.domain.period import PeriodKind
 from service_kit.errors import ErrorCode, ServiceError
 
 
 class BudgetExceeded(ServiceError):
-    """A scope has less left in this month than was asked for."""
+    """A scope has less left in this period than was asked for."""
 
     code = ErrorCode.RESOURCE_EXHAUSTED
     reason = "BUDGET_EXCEEDED"
@@ -13,6 +14,8 @@ class BudgetExceeded(ServiceError):
     def __init__(
         self,
         scope: BudgetScope,
+        period_kind: PeriodKind,
+        period: str,
         *,
         cap_nanousd: int,
         reserved_nanousd: int,
@@ -20,10 +23,12 @@ class BudgetExceeded(ServiceError):
         requested_nanousd: int,
     ) -> None:
         super().__init__(
-            f"The budget of {scope} has too little left for this request.",
+            f"The {period_kind} budget of {scope} has too little left for this request.",
             metadata={
                 "scope_kind": scope.kind,
                 "scope_id": scope.scope_id,
+                "period_kind": period_kind,
+                "period": period,
                 "cap_nanousd": str(cap_nanousd),
                 "reserved_nanousd": str(reserved_nanousd),
                 "posted_nanousd": str(posted_nanousd),
@@ -47,6 +52,33 @@ class NoBudget(ServiceError):
                 "requested_nanousd": str(requested_nanousd),
             },
         )
+
+
+class BudgetNotSet(ServiceError):
+    """There is no such cap to add to."""
+
+    code = ErrorCode.FAILED_PRECONDITION
+    reason = "BUDGET_NOT_SET"
+
+    def __init__(self, scope: BudgetScope, period_kind: PeriodKind) -> None:
+        super().__init__(
+            f"No {period_kind} budget is set for {scope}; set one first.",
+            metadata={
+                "scope_kind": scope.kind,
+                "scope_id": scope.scope_id,
+                "period_kind": period_kind,
+            },
+        )
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The request id did something else than what is asked for now."""
+
+    code = ErrorCode.INVALID_ARGUMENT
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("This idempotency key was used before, with another request.")
 
 
 class HoldSettled(ServiceError):
@@ -117,16 +149,6 @@ class PriceVersionExists(ServiceError):
             "already. Versions never change.",
             metadata={"price_version": price_version},
         )
-
-
-class IdempotencyKeyReused(ServiceError):
-    """The request id was used before, for something else."""
-
-    code = ErrorCode.INVALID_ARGUMENT
-    reason = "IDEMPOTENCY_KEY_REUSED"
-
-    def __init__(self) -> None:
-        super().__init__("This idempotency key was used before, for another request.")
 
 
 class NothingCharged(ServiceError):

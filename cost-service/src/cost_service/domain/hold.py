@@ -9,6 +9,7 @@ from typing import Final
 
 from cost_service.domain.budget_scope import BudgetScope, ordered_scopes
 from cost_service.domain.names import MAX_NANOUSD, kept_text, require_hold_id
+from cost_service.domain.period import PeriodKind
 from service_kit.errors import InvalidArgument
 
 MAX_SCOPES: Final = 16
@@ -57,9 +58,11 @@ class HoldRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScopeGrant:
-    """What one scope's budget said to a hold, with its figures before the hold."""
+    """What one budget of a scope said to a hold, with its figures before the hold."""
 
     scope: BudgetScope
+    period_kind: PeriodKind
+    period: str
     cap_nanousd: int
     reserved_nanousd: int
     posted_nanousd: int

@@ -42,6 +42,8 @@ class Findings:
 RULES: Final = (
     "reserved_matches_holds",
     "posted_matches_ledger",
+    "cap_is_as_set",
+    "one_period_per_charge",
     "allocated_matches_caps",
     "hold_settled_once",
     "hold_matches_entry",

@@ -15,6 +15,8 @@ def ledger_drifts(cost: CostBooks) -> Iterator[Finding]:
     settlements = settlements_by_hold(cost.entries)
     yield from _reserved_matches_holds(cost)
     yield from _posted_matches_ledger(cost)
+    yield from _cap_is_as_set(cost)
+    yield from _one_period_per_charge(cost)
     yield from _allocated_matches_caps(cost)
     yield from _hold_settled_once(cost)
     yield from _hold_matches_entry(cost, settlements)
@@ -71,6 +73,28 @@ def _posted_matches_ledger(cost: CostBooks) -> Iterator[Finding]:
                 budget.name,
                 f"posted {budget.posted_nanousd}, ledger {posted[budget.budget_id]}",
             )
+    for budget_id in posted.keys() - {budget.budget_id for budget in cost.budgets}:
+        yield Finding("posted_matches_ledger", f"budget {budget_id}", "in the ledger, not there")
+
+
+def _cap_is_as_set(cost: CostBooks) -> Iterator[Finding]:
+    for budget in cost.budgets:
+        if budget.cap_as_set_nanousd not in (None, budget.cap_nanousd):
+            yield Finding(
+                "cap_is_as_set",
+                budget.name,
+                f"cap {budget.cap_nanousd}, set {budget.cap_as_set_nanousd}",
+            )
+
+
+def _one_period_per_charge(cost: CostBooks) -> Iterator[Finding]:
+    """Of each kind of period a charge belongs to one, in each scope."""
+    budgets = {budget.budget_id: budget for budget in cost.budgets}
+    for entry in cost.entries:
+        some = [budgets[budget_id] for budget_id in entry.budget_ids if budget_id in budgets]
+        if len({(budget.scope, budget.period_kind) for budget in some}) < len(some):
+            names = ", ".join(sorted(budget.name for budget in some))
+            yield Finding("one_period_per_charge", entry.hold_id, f"booked on {names}")
 
 
 def _allocated_matches_caps(cost: CostBooks) -> Iterator[Finding]:

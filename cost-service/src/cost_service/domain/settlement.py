@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, ordered_scopes
 from cost_service.domain.hold import MAX_SCOPES, HoldState
 from cost_service.domain.names import (
@@ -113,13 +114,15 @@ class Settlement:
 class Booking:
     """What the ledger made of a settlement.
 
-    `excess_nanousd` is what was asked beyond the hold and is ours to bear.
+    `excess_nanousd` is what was asked beyond the hold and is ours to bear. `alerts` are of the
+    levels that this charge crossed.
     """
 
     booked: bool
     charged_nanousd: int = 0
     excess_nanousd: int = 0
     had_hold: bool = True
+    alerts: tuple[BudgetAlert, ...] = ()
 
 
 ALREADY_SETTLED = Booking(booked=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,10 +11,13 @@ from weir.cost.v1 import cost_service_pb2 as cost_pb
 from weir.cost.v1 import ledger_service_pb2 as ledger_pb
 from weir.cost.v1 import price_service_pb2 as price_pb
 
+from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
+from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.costs import JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldRequest, HoldState
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price, PriceSnapshot
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from service_kit.errors import InvalidArgument
@@ -34,6 +38,11 @@ BUDGET_STATUSES: Final = {
     BudgetStatus.WARNING: cost_pb.BUDGET_STATUS_WARNING,
     BudgetStatus.CRITICAL: cost_pb.BUDGET_STATUS_CRITICAL,
     BudgetStatus.EXCEEDED: cost_pb.BUDGET_STATUS_EXCEEDED,
+}
+PERIOD_KINDS: Final = {
+    PeriodKind.MONTHLY: cost_pb.BUDGET_PERIOD_MONTHLY,
+    PeriodKind.DAILY: cost_pb.BUDGET_PERIOD_DAILY,
+    PeriodKind.TOTAL: cost_pb.BUDGET_PERIOD_TOTAL,
 }
 
 
@@ -105,6 +114,15 @@ def hold_to_proto(hold: Hold) -> ledger_pb.Hold:
     )
 
 
+def period_kind_from_proto(period: cost_pb.BudgetPeriod.ValueType) -> PeriodKind:
+    if period == cost_pb.BUDGET_PERIOD_UNSPECIFIED:
+        return PeriodKind.MONTHLY
+    kind = next((kind for kind, value in PERIOD_KINDS.items() if value == period), None)
+    if kind is None:
+        raise InvalidArgument("period", "This kind of period is not known.")
+    return kind
+
+
 def budget_to_proto(budget: Budget) -> cost_pb.Budget:
     return cost_pb.Budget(
         project_id=budget.scope.scope_id,
@@ -114,6 +132,37 @@ def budget_to_proto(budget: Budget) -> cost_pb.Budget:
         reserved_nanousd=budget.reserved_nanousd,
         posted_nanousd=budget.posted_nanousd,
         status=BUDGET_STATUSES[budget.status],
+        period_kind=PERIOD_KINDS[budget.period_kind],
+    )
+
+
+def budgets_to_proto(budgets: Sequence[Budget]) -> cost_pb.GetBudgetResponse:
+    """Convert a project's budgets; the first is the month's, set or not."""
+    return cost_pb.GetBudgetResponse(
+        budget=budget_to_proto(budgets[0]),
+        periods=[budget_to_proto(budget) for budget in budgets if budget.has_budget],
+    )
+
+
+def alert_to_proto(alert: BudgetAlert) -> cost_pb.BudgetAlert:
+    return cost_pb.BudgetAlert(
+        alert_id=alert.alert_id,
+        project_id=alert.scope.scope_id,
+        period_kind=PERIOD_KINDS[alert.period_kind],
+        period=alert.period,
+        level=BUDGET_STATUSES[alert.level],
+        cap_nanousd=alert.cap_nanousd,
+        posted_nanousd=alert.posted_nanousd,
+        created_at=timestamp(alert.created_at),
+    )
+
+
+def allowance_to_proto(allowance: Allowance) -> cost_pb.Allowance:
+    return cost_pb.Allowance(
+        user_id=allowance.user_id,
+        amount_nanousd=allowance.amount_nanousd,
+        allocated_nanousd=allowance.allocated_nanousd,
+        left_nanousd=allowance.left_nanousd,
     )
 
 

@@ -1,8 +1,10 @@
-"""How the audit trail names whoever acts."""
+"""Who did it, as the audit trail names them."""
+
+from __future__ import annotations
 
 from service_kit.request_context import Caller
 
 
-def actor(caller: Caller) -> str:
-    """Return `key:<id>` for a program and `user:<id>` for a person."""
+def actor_of(caller: Caller) -> str:
+    """Return `user:` or `key:` and the id."""
     return f"key:{caller.key_id}" if caller.kind == "api_key" else f"user:{caller.user_id}"

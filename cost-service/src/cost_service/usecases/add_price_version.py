@@ -9,7 +9,7 @@ import structlog
 from cost_service.domain.errors import IdempotencyKeyReused, PriceVersionExists
 from cost_service.domain.names import require_request_id
 from cost_service.domain.prices import NewPriceVersion, PriceVersion
-from cost_service.usecases.actor import actor
+from cost_service.usecases.actor import actor_of
 from cost_service.usecases.platform_admin import require_platform_admin
 from cost_service.usecases.ports import UnitOfWork, UnitOfWorkFactory
 from service_kit.errors import InvalidArgument
@@ -52,7 +52,7 @@ class AddPriceVersion:
                 return repeated
             await work.audit.add(
                 "price_version.added",
-                actor=actor(caller),
+                actor=actor_of(caller),
                 subject=f"price version {added.price_version}",
                 details={"valid_from": added.valid_from.isoformat(), "prices": len(added.prices)},
             )

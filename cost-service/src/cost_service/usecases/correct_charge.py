@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from cost_service.domain.correction import Correction, LedgerEntry
+from cost_service.domain.correction import BookedCorrection, Correction, LedgerEntry
 from cost_service.domain.errors import IdempotencyKeyReused, JobCostNotFound, NothingCharged
-from cost_service.usecases.actor import actor
+from cost_service.usecases.actor import actor_of
 from cost_service.usecases.platform_admin import require_platform_admin
 from cost_service.usecases.ports import CostMeter, UnitOfWork, UnitOfWorkFactory
+from cost_service.usecases.tell_alerts import tell_alerts
 from service_kit.request_context import Caller
 
 log = structlog.get_logger(__name__)
@@ -42,13 +43,14 @@ class CorrectCharge:
             entry = await _find_booked(work, correction)
             if entry is not None:
                 return entry
-            entry = await _book(work, correction)
-            if entry is None:
+            booked = await _book(work, correction)
+            if booked is None:
                 # Whoever had the id first has committed by now.
                 return await _get_booked(work, correction)
+            entry = booked.entry
             await work.audit.add(
                 f"ledger.{entry.kind}",
-                actor=actor(caller),
+                actor=actor_of(caller),
                 subject=f"job {entry.job_id}",
                 details={
                     "hold_id": entry.hold_id,
@@ -58,6 +60,7 @@ class CorrectCharge:
                 },
             )
         self.meter.correction_booked(entry)
+        tell_alerts(self.meter, booked.alerts)
         log.info(
             "ledger.corrected",
             kind=entry.kind.value,
@@ -67,7 +70,7 @@ class CorrectCharge:
         return entry
 
 
-async def _book(work: UnitOfWork, correction: Correction) -> LedgerEntry | None:
+async def _book(work: UnitOfWork, correction: Correction) -> BookedCorrection | None:
     charge = await work.corrections.lock_charge(correction.job_id, correction.admission)
     if charge is None:
         if not await work.corrections.knows_job(correction.job_id):

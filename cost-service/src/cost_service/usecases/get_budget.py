@@ -1,7 +1,8 @@
-"""Show what a project may still spend in this month."""
+"""Show what a project may still spend."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cost_service.domain.budget import Budget
@@ -13,13 +14,18 @@ from service_kit.request_context import Caller
 
 @dataclass(frozen=True, slots=True)
 class GetBudget:
-    """Returns a project's budget of the current month."""
+    """Returns a project's budgets of the current periods."""
 
     access: AccessChecks
     unit_of_work: UnitOfWorkFactory
 
-    async def __call__(self, caller: Caller, project_id: str) -> Budget:
-        """Return the budget; an empty `project_id` means the caller's default project."""
+    async def __call__(self, caller: Caller, project_id: str) -> Sequence[Budget]:
+        """Return the month's budget, set or not, and then the daily and total one where set.
+
+        An empty `project_id` means the caller's default project.
+        """
         project = await self.access.require(caller, project_id, "costs:read")
         async with self.unit_of_work() as work:
-            return await work.budgets.find(BudgetScope(BudgetScopeKind.PROJECT, project.project_id))
+            return await work.budgets.list_current(
+                BudgetScope(BudgetScopeKind.PROJECT, project.project_id)
+            )

@@ -40,10 +40,11 @@ class GetSuggestions:
         scope = BudgetScope(BudgetScopeKind.PROJECT, project.project_id)
         async with self.unit_of_work() as work:
             await work.see_one_moment()
+            monthly, *_ = await work.budgets.list_current(scope)
             seen = ObservedWork(
                 report=await work.cost_reports.of_project(project.project_id, days),
                 savings=await work.comparisons.savings(project.project_id, days),
                 facts=await work.comparisons.facts(project.project_id, days),
-                budget=await work.budgets.find(scope),
+                budget=monthly,
             )
         return ProjectSuggestions(project.project_id, days, suggestions_for(seen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.hold import Hold, HoldRequest, HoldState, ScopeGrant
@@ -11,13 +12,15 @@ from cost_service.usecases.ports import CostMeter, HoldOutcome, UnitOfWork, Unit
 from service_kit.errors import Unavailable
 from service_kit.failpoints import failpoint
 
+_ATTEMPTS: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class PlaceHold:
-    """Places a hold in every scope, or in none.
+    """Places a hold in every scope and period that has a cap, or in none.
 
-    The decision is one statement in one transaction. Only the first hold of a scope in a month
-    needs another transaction before it, which makes the rows and decides nothing.
+    The decision is one statement in one transaction. Only the first hold of a scope in a month or
+    day needs another transaction before it, which makes the rows and decides nothing.
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -28,21 +31,20 @@ class PlaceHold:
         """Return the hold; the same `hold_id` again returns the first one as it is.
 
         Raises:
-            BudgetExceeded: A scope has too little left in this month.
+            BudgetExceeded: A scope has too little left in this month, today, or in total.
             NoBudget: A scope has no budget, and no default applies or is left.
             HoldSettled: The hold was posted or voided before.
         """
-        hold = await self._place(request)
-        if hold is None:
+        for _ in range(_ATTEMPTS):
+            hold = await self._place(request)
+            if hold is not None:
+                return hold
             without = await self.open_budgets(request.scopes)
             if without is not None:
                 self.meter.hold_answered(HoldOutcome.NO_BUDGET)
                 raise NoBudget(without, request.amount_nanousd)
-            hold = await self._place(request)
-        if hold is None:
-            # The month ended between the two transactions.
-            raise Unavailable("budget of the new month")
-        return hold
+        # Each time the day ended, or a cap was set, between the two transactions.
+        raise Unavailable("budget of the new period")
 
     async def _place(self, request: HoldRequest) -> Hold | None:
         async with self.unit_of_work() as work:
@@ -71,6 +73,8 @@ class PlaceHold:
 def _exceeded(refusal: ScopeGrant, requested_nanousd: int) -> BudgetExceeded:
     return BudgetExceeded(
         refusal.scope,
+        refusal.period_kind,
+        refusal.period,
         cap_nanousd=refusal.cap_nanousd,
         reserved_nanousd=refusal.reserved_nanousd,
         posted_nanousd=refusal.posted_nanousd,

@@ -8,13 +8,16 @@ from enum import StrEnum
 from typing import Protocol
 
 from cost_service.domain.allowance import Allowance
-from cost_service.domain.budget import Allocation, Budget
+from cost_service.domain.budget import Budget, BudgetStatus, Cap
+from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope
-from cost_service.domain.correction import Charge, Correction, LedgerEntry
+from cost_service.domain.correction import BookedCorrection, Charge, Correction, LedgerEntry
 from cost_service.domain.costs import JobCost
 from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
+from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import NewPriceVersion, PriceSnapshot, PriceVersion
 from cost_service.domain.settlement import Booking, Settlement
+from cost_service.domain.top_up import DoneTopUp
 from cost_service.usecases.report_ports import CostReports, LedgerExports, WorkComparisons
 
 
@@ -22,7 +25,7 @@ from cost_service.usecases.report_ports import CostReports, LedgerExports, WorkC
 class Placement:
     """What one round trip made of a request for a hold, before the commit.
 
-    The hold is placed if every scope granted it; else the transaction must be rolled back.
+    The hold is placed if every budget granted it; else the transaction must be rolled back.
     """
 
     hold: Hold
@@ -30,16 +33,16 @@ class Placement:
 
     @property
     def refusal(self) -> ScopeGrant | None:
-        """The first scope that has too little left."""
+        """The first budget that has too little left."""
         return next((grant for grant in self.grants if not grant.granted), None)
 
 
 class Holds(Protocol):
     async def place(self, request: HoldRequest) -> Placement | None:
-        """Reserve the amount in every scope that has enough, all rows locked in scope order.
+        """Reserve the amount in every budget that has enough, all rows locked in one order.
 
-        Return `None`, and change nothing, if the hold exists already or a scope that needs a
-        budget has none in this month.
+        Return `None`, and change nothing, if the hold exists already, or a row of this month or
+        day is missing: of a cap that is set, or of a monthly budget that is needed.
         """
         ...
 
@@ -74,28 +77,75 @@ class Allowances(Protocol):
         """
         ...
 
+    async def find(self, user_id: str, default_nanousd: int) -> Allowance:
+        """Return a user's allowance as it is; the default, where none was made."""
+        ...
+
     async def save(self, allowance: Allowance) -> None: ...
 
 
 class Allocations(Protocol):
-    async def find(self, scope: BudgetScope) -> Allocation | None: ...
+    """The monthly caps of projects, which come out of their owners' allowances."""
 
-    async def find_for_update(self, scope: BudgetScope) -> Allocation | None: ...
+    async def find(self, scope: BudgetScope) -> Cap | None: ...
 
-    async def save(self, allocation: Allocation) -> None: ...
+    async def find_for_update(self, scope: BudgetScope) -> Cap | None: ...
+
+    async def find_for_share(self, scope: BudgetScope) -> Cap | None:
+        """Return it so that nobody changes it while we open a period from it."""
+        ...
+
+    async def save(self, cap: Cap) -> None: ...
+
+
+class Caps(Protocol):
+    """All other caps, which only tighten."""
+
+    async def find_for_update(self, scope: BudgetScope, period_kind: PeriodKind) -> Cap | None: ...
+
+    async def list_for_share(self, scope: BudgetScope) -> Sequence[Cap]:
+        """Return the scope's caps so that nobody changes them while we open periods from them."""
+        ...
+
+    async def save(self, cap: Cap) -> None: ...
+
+    async def add(self, cap: Cap) -> Cap:
+        """Set a cap where there is none; return the one that is there then."""
+        ...
+
+    async def remove(self, scope: BudgetScope, period_kind: PeriodKind) -> bool:
+        """Take a cap away; return whether there was one."""
+        ...
 
 
 class Budgets(Protocol):
-    async def find(self, scope: BudgetScope) -> Budget:
-        """Return the scope's current month, by the database's clock."""
+    async def list_current(self, scope: BudgetScope) -> Sequence[Budget]:
+        """Return the periods of today, by the database's clock: monthly, daily, total.
+
+        Those without a cap are left out, but for a month that needs one.
+        """
         ...
 
-    async def open_month(self, allocation: Allocation) -> None:
-        """Make the row of the current month, unless it is there."""
+    async def open_period(self, cap: Cap) -> None:
+        """Make the row of the current period, unless it is there."""
         ...
 
-    async def set_cap(self, allocation: Allocation) -> Budget:
-        """Give the current month the allocation's cap and return it."""
+    async def set_cap(self, cap: Cap) -> Budget:
+        """Give the current period, and any that began meanwhile, the cap; return the former."""
+        ...
+
+
+class TopUps(Protocol):
+    async def find(self, scope: BudgetScope, request_id: str) -> DoneTopUp | None: ...
+
+    async def add(self, done: DoneTopUp) -> None: ...
+
+
+class Alerts(Protocol):
+    async def list_before(
+        self, scope: BudgetScope, before: int, limit: int
+    ) -> Sequence[BudgetAlert]:
+        """Return a scope's alerts with an id below `before`, newest first."""
         ...
 
 
@@ -147,7 +197,7 @@ class Corrections(Protocol):
         """Tell whether anything was ever held or settled for the job."""
         ...
 
-    async def add(self, correction: Correction, hold_id: str) -> LedgerEntry | None:
+    async def add(self, correction: Correction, hold_id: str) -> BookedCorrection | None:
         """Book it in the budgets that the charge changed; `None` if its request id is taken."""
         ...
 
@@ -174,7 +224,13 @@ class UnitOfWork(Protocol):
     @property
     def allocations(self) -> Allocations: ...
     @property
+    def caps(self) -> Caps: ...
+    @property
     def budgets(self) -> Budgets: ...
+    @property
+    def top_ups(self) -> TopUps: ...
+    @property
+    def alerts(self) -> Alerts: ...
     @property
     def reports(self) -> Reports: ...
     @property
@@ -219,3 +275,5 @@ class CostMeter(Protocol):
     def settlement_repeated(self) -> None: ...
 
     def correction_booked(self, entry: LedgerEntry) -> None: ...
+
+    def budget_alerted(self, level: BudgetStatus) -> None: ...

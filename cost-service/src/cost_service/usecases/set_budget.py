@@ -1,4 +1,4 @@
-"""Set what a project may spend in each calendar month."""
+"""Set what a project may spend in each period."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from cost_service.domain.budget import Allocation, Budget
+from cost_service.domain.budget import Budget
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.names import MAX_NANOUSD, require_id
-from cost_service.usecases.ports import UnitOfWork, UnitOfWorkFactory
+from cost_service.domain.period import PeriodKind
+from cost_service.usecases.actor import actor_of
+from cost_service.usecases.lock_cap import lock_cap
+from cost_service.usecases.ports import UnitOfWorkFactory
 from service_kit.access import AccessChecks
-from service_kit.errors import InvalidArgument, Unavailable
+from service_kit.errors import InvalidArgument
 from service_kit.request_context import Caller
 
 log = structlog.get_logger(__name__)
@@ -19,14 +22,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    """Sets a project's monthly cap out of its owner's allowance, from this month on."""
+    """Sets a project's cap from the current period on: monthly out of its owner's allowance."""
 
     access: AccessChecks
     unit_of_work: UnitOfWorkFactory
     default_allowance_nanousd: int
 
-    async def __call__(self, caller: Caller, project_id: str, cap_nanousd: int) -> Budget:
-        """Return the current month's budget with the new cap.
+    async def __call__(
+        self,
+        caller: Caller,
+        project_id: str,
+        cap_nanousd: int,
+        period_kind: PeriodKind = PeriodKind.MONTHLY,
+    ) -> Budget:
+        """Return the current period's budget with the new cap.
 
         Raises:
             AllowanceExceeded: The owner's allowance does not cover it.
@@ -39,32 +48,22 @@ class SetBudget:
         project = await self.access.require(caller, project_id, "budgets:write")
         scope = BudgetScope(BudgetScopeKind.PROJECT, project.project_id, project.owner_user_id)
         async with self.unit_of_work() as work:
-            before, budget = await self._set(work, scope, cap_nanousd)
+            cap = await lock_cap(work, scope, period_kind, self.default_allowance_nanousd)
+            budget = await cap.change(cap_nanousd)
             await work.audit.add(
                 "budget.set",
-                actor=_actor(caller),
+                actor=actor_of(caller),
                 subject=str(scope),
-                details={"before_nanousd": before, "cap_nanousd": cap_nanousd},
+                details={
+                    "period_kind": period_kind,
+                    "before_nanousd": cap.before_nanousd,
+                    "cap_nanousd": cap_nanousd,
+                },
             )
-        log.info("budget.set", project_id=scope.scope_id, cap_nanousd=cap_nanousd)
+        log.info(
+            "budget.set",
+            project_id=scope.scope_id,
+            period_kind=period_kind,
+            cap_nanousd=cap_nanousd,
+        )
         return budget
-
-    async def _set(
-        self, work: UnitOfWork, scope: BudgetScope, cap_nanousd: int
-    ) -> tuple[int, Budget]:
-        known = await work.allocations.find(scope)
-        # An allocation keeps counting against the allowance it was made from.
-        owner = known.scope.owner_user_id if known else scope.owner_user_id
-        allowance = await work.allowances.get_for_update(owner, self.default_allowance_nanousd)
-        known = await work.allocations.find_for_update(scope)
-        if known is not None and known.scope.owner_user_id != owner:
-            raise Unavailable("budget")
-        before = known.cap_nanousd if known else 0
-        allocation = Allocation(known.scope if known else scope, cap_nanousd)
-        await work.allowances.save(allowance.reallocated(scope, before, cap_nanousd))
-        await work.allocations.save(allocation)
-        return before, await work.budgets.set_cap(allocation)
-
-
-def _actor(caller: Caller) -> str:
-    return f"key:{caller.key_id}" if caller.kind == "api_key" else f"user:{caller.user_id}"

@@ -9,6 +9,7 @@ import structlog
 
 from cost_service.domain.settlement import Booking, EntryKind, Settlement
 from cost_service.usecases.ports import CostMeter, UnitOfWorkFactory
+from cost_service.usecases.tell_alerts import tell_alerts
 from service_kit.errors import Unavailable
 from service_kit.failpoints import failpoint
 
@@ -35,6 +36,7 @@ class SettleHold:
             self.meter.settlement_repeated()
             return False
         self.meter.settlement_booked(settlement, booking)
+        tell_alerts(self.meter, booking.alerts)
         _report(settlement, booking)
         return True
 

@@ -17,6 +17,14 @@ class BudgetStatus(StrEnum):
     EXCEEDED = "exceeded"
 
 
+class BudgetPeriod(StrEnum):
+    """How long a budget is for."""
+
+    MONTHLY = "monthly"
+    DAILY = "daily"
+    TOTAL = "total"
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """Where work and its costs belong."""
@@ -30,7 +38,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a project may spend in a month (`YYYY-MM`, UTC), and what it has."""
+    """What a project may spend in a month (`YYYY-MM`, UTC), day or altogether, and what it has."""
 
     project_id: str
     period: str
@@ -39,6 +47,7 @@ class Budget:
     reserved_nanousd: int
     posted_nanousd: int
     status: BudgetStatus
+    period_kind: BudgetPeriod = BudgetPeriod.MONTHLY
 
     @property
     def remaining_nanousd(self) -> int:

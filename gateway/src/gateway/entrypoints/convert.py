@@ -24,7 +24,7 @@ from gateway.entrypoints.schemas.auth import (
     TokensView,
     UserView,
 )
-from gateway.entrypoints.schemas.costs import BudgetView, JobCostView
+from gateway.entrypoints.schemas.costs import JobCostView
 from gateway.entrypoints.schemas.jobs import CreateJobBody, JobStateName, JobView
 from gateway.entrypoints.schemas.models import OperationName
 from gateway.entrypoints.schemas.projects import ProjectView, ProjectWithBudgetView
@@ -182,24 +182,6 @@ def project_with_budget_view(project: Project, budget: Budget | None) -> Project
         created_at=project.created_at,
         budget_allocated=None if cap is None else usd_view(cap),
         budget_allocated_nanousd=cap,
-    )
-
-
-def budget_view(budget: Budget) -> BudgetView:
-    return BudgetView(
-        project_id=budget.project_id,
-        period=budget.period,
-        has_budget=budget.has_budget,
-        budget_allocated=usd_view(budget.cap_nanousd),
-        budget_allocated_nanousd=budget.cap_nanousd,
-        actual_cost=usd_view(budget.posted_nanousd),
-        actual_cost_nanousd=budget.posted_nanousd,
-        reserved=usd_view(budget.reserved_nanousd),
-        reserved_nanousd=budget.reserved_nanousd,
-        remaining_budget=usd_view(budget.remaining_nanousd),
-        remaining_budget_nanousd=budget.remaining_nanousd,
-        percentage_used=budget.percentage_used,
-        status=budget.status.value,
     )
 
 

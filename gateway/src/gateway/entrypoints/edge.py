@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.adapters.auth_client import AuthClient
+from gateway.adapters.budget_client import BudgetClient
 from gateway.adapters.correction_client import CorrectionClient
 from gateway.adapters.cost_client import CostClient
 from gateway.adapters.dead_letter_client import DeadLetterClient
@@ -39,6 +40,7 @@ class Edge:
     prices: PriceBookClient
     corrections: CorrectionClient
     reports: ReportClient
+    budgets: BudgetClient
     router: RouterClient
     authenticate: Authenticate
     create_project: CreateProject

@@ -16,6 +16,7 @@ from gateway.entrypoints.edge import Edge
 from gateway.entrypoints.middleware import AllowedHosts, BodyGuard, RequestScope
 from gateway.entrypoints.routes import (
     auth,
+    budgets,
     chat,
     completions,
     corrections,
@@ -43,6 +44,7 @@ _ROUTERS: Final = (
     auth.router,
     projects.router,
     costs.router,
+    budgets.router,
     corrections.router,
     prices.router,
     reports.router,

@@ -10,10 +10,9 @@ from gateway.entrypoints.dependencies import (
     CurrentCaller,
     EdgeParts,
     NamedProject,
-    checked_project_id,
 )
 from gateway.entrypoints.routes.jobs import in_project
-from gateway.entrypoints.schemas.costs import BudgetView, JobCostView
+from gateway.entrypoints.schemas.costs import JobCostView
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.ids import is_uuid
 
@@ -28,12 +27,6 @@ class JobCostNotFound(ServiceError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"No cost of job {job_id} is known.", metadata={"job_id": job_id})
-
-
-@router.get("/projects/{project_id}/budget")
-async def get_project_budget(project_id: str, edge: EdgeParts, _: CurrentCaller) -> BudgetView:
-    """Return a project's budget of the current month."""
-    return convert.budget_view(await edge.costs.get_budget(checked_project_id(project_id)))
 
 
 @router.get("/jobs/{job_id}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from gateway.entrypoints import convert
+from gateway.entrypoints import budget_views, convert
 from gateway.entrypoints.dependencies import (
     SECURITY,
     CurrentCaller,
@@ -14,7 +14,7 @@ from gateway.entrypoints.dependencies import (
     IdempotencyKey,
     checked_project_id,
 )
-from gateway.entrypoints.schemas.costs import BudgetView
+from gateway.entrypoints.schemas.budgets import BudgetView
 from gateway.entrypoints.schemas.projects import (
     CreateProjectBody,
     ProjectsView,
@@ -63,7 +63,7 @@ async def list_projects(
 async def get_project(project_id: str, edge: EdgeParts, _: CurrentCaller) -> ProjectWithBudgetView:
     """Return a project with its budget."""
     project = await edge.auth.get_project(checked_project_id(project_id))
-    budget = await edge.costs.get_budget(project.project_id)
+    budget = await edge.budgets.get_budget(project.project_id)
     return convert.project_with_budget_view(project, budget)
 
 
@@ -71,6 +71,6 @@ async def get_project(project_id: str, edge: EdgeParts, _: CurrentCaller) -> Pro
 async def set_budget(
     project_id: str, body: SetBudgetBody, edge: EdgeParts, _: CurrentCaller
 ) -> BudgetView:
-    """Set what a project may spend in each calendar month; also to top it up."""
-    budget = await edge.costs.set_budget(checked_project_id(project_id), body.budget_allocated)
-    return convert.budget_view(budget)
+    """Set what a project may spend in each calendar month."""
+    budget = await edge.budgets.set_budget(checked_project_id(project_id), body.budget_allocated)
+    return budget_views.budget_view(budget)

@@ -1,29 +1,10 @@
-"""Costs and budgets. Amounts in US dollars are views; the exact ones end in `_nanousd`."""
+"""Costs. Amounts in US dollars are views; the exact ones end in `_nanousd`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from gateway.entrypoints.schemas.base import View
-
-
-class BudgetView(View):
-    """The budget of the current month. `percentage_used` counts what is reserved, too."""
-
-    project_id: str
-    period: str
-    has_budget: bool
-    budget_allocated: float
-    budget_allocated_nanousd: int
-    actual_cost: float
-    actual_cost_nanousd: int
-    reserved: float
-    reserved_nanousd: int
-    remaining_budget: float
-    remaining_budget_nanousd: int
-    percentage_used: float
-    status: Literal["no_budget_set", "ok", "warning", "critical", "exceeded"]
 
 
 class JobCostView(View):

@@ -25,39 +25,65 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fweir/cost/v1/cost_service.proto\x12\x0cweir.cost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x01\n\x06\x42udget\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x12\n\nhas_budget\x18\x03 \x01(\x08\x12\x13\n\x0b\x63\x61p_nanousd\x18\x04 \x01(\x03\x12\x18\n\x10reserved_nanousd\x18\x05 \x01(\x03\x12\x16\n\x0eposted_nanousd\x18\x06 \x01(\x03\x12*\n\x06status\x18\x07 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetStatus\"\xb9\x01\n\x0cProjectCosts\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x1a\n\x12total_cost_nanousd\x18\x02 \x01(\x03\x12\x12\n\ntotal_jobs\x18\x03 \x01(\x03\x12\x16\n\x0e\x63ompleted_jobs\x18\x04 \x01(\x03\x12\x13\n\x0b\x66\x61iled_jobs\x18\x05 \x01(\x03\x12\x13\n\x0bperiod_days\x18\x06 \x01(\x05\x12#\n\x04\x64\x61ys\x18\x07 \x03(\x0b\x32\x15.weir.cost.v1.DayCost\":\n\x07\x44\x61yCost\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x14\n\x0c\x63ost_nanousd\x18\x02 \x01(\x03\x12\x0c\n\x04jobs\x18\x03 \x01(\x03\"\x80\x02\n\x07JobCost\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x14\n\x0cheld_nanousd\x18\x03 \x01(\x03\x12\x17\n\x0f\x63harged_nanousd\x18\x04 \x01(\x03\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\r\n\x05model\x18\x07 \x01(\t\x12\x14\n\x0ctokens_input\x18\x08 \x01(\x03\x12\x15\n\rtokens_output\x18\t \x01(\x03\x12\x15\n\rprice_version\x18\n \x01(\t\x12.\n\nsettled_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x10SetBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61p_nanousd\x18\x02 \x01(\x03\"9\n\x11SetBudgetResponse\x12$\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x14.weir.cost.v1.Budget\"&\n\x10GetBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"9\n\x11GetBudgetResponse\x12$\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x14.weir.cost.v1.Budget\"A\n\x16GetProjectCostsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bperiod_days\x18\x02 \x01(\x05\"L\n\x17GetProjectCostsResponse\x12\x31\n\rproject_costs\x18\x01 \x01(\x0b\x32\x1a.weir.cost.v1.ProjectCosts\"7\n\x11GetJobCostRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"=\n\x12GetJobCostResponse\x12\'\n\x08job_cost\x18\x01 \x01(\x0b\x32\x15.weir.cost.v1.JobCost*\xb7\x01\n\x0c\x42udgetStatus\x12\x1d\n\x19\x42UDGET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x42UDGET_STATUS_NO_BUDGET_SET\x10\x01\x12\x14\n\x10\x42UDGET_STATUS_OK\x10\x02\x12\x19\n\x15\x42UDGET_STATUS_WARNING\x10\x03\x12\x1a\n\x16\x42UDGET_STATUS_CRITICAL\x10\x04\x12\x1a\n\x16\x42UDGET_STATUS_EXCEEDED\x10\x05\x32\xda\x02\n\x0b\x43ostService\x12L\n\tSetBudget\x12\x1e.weir.cost.v1.SetBudgetRequest\x1a\x1f.weir.cost.v1.SetBudgetResponse\x12L\n\tGetBudget\x12\x1e.weir.cost.v1.GetBudgetRequest\x1a\x1f.weir.cost.v1.GetBudgetResponse\x12^\n\x0fGetProjectCosts\x12$.weir.cost.v1.GetProjectCostsRequest\x1a%.weir.cost.v1.GetProjectCostsResponse\x12O\n\nGetJobCost\x12\x1f.weir.cost.v1.GetJobCostRequest\x1a .weir.cost.v1.GetJobCostResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fweir/cost/v1/cost_service.proto\x12\x0cweir.cost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x01\n\x06\x42udget\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x12\n\nhas_budget\x18\x03 \x01(\x08\x12\x13\n\x0b\x63\x61p_nanousd\x18\x04 \x01(\x03\x12\x18\n\x10reserved_nanousd\x18\x05 \x01(\x03\x12\x16\n\x0eposted_nanousd\x18\x06 \x01(\x03\x12*\n\x06status\x18\x07 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetStatus\x12/\n\x0bperiod_kind\x18\x08 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetPeriod\"\xfc\x01\n\x0b\x42udgetAlert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12/\n\x0bperiod_kind\x18\x03 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetPeriod\x12\x0e\n\x06period\x18\x04 \x01(\t\x12)\n\x05level\x18\x05 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetStatus\x12\x13\n\x0b\x63\x61p_nanousd\x18\x06 \x01(\x03\x12\x16\n\x0eposted_nanousd\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\tAllowance\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12\x19\n\x11\x61llocated_nanousd\x18\x03 \x01(\x03\x12\x14\n\x0cleft_nanousd\x18\x04 \x01(\x03\"\xb9\x01\n\x0cProjectCosts\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x1a\n\x12total_cost_nanousd\x18\x02 \x01(\x03\x12\x12\n\ntotal_jobs\x18\x03 \x01(\x03\x12\x16\n\x0e\x63ompleted_jobs\x18\x04 \x01(\x03\x12\x13\n\x0b\x66\x61iled_jobs\x18\x05 \x01(\x03\x12\x13\n\x0bperiod_days\x18\x06 \x01(\x05\x12#\n\x04\x64\x61ys\x18\x07 \x03(\x0b\x32\x15.weir.cost.v1.DayCost\":\n\x07\x44\x61yCost\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x14\n\x0c\x63ost_nanousd\x18\x02 \x01(\x03\x12\x0c\n\x04jobs\x18\x03 \x01(\x03\"\x80\x02\n\x07JobCost\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x14\n\x0cheld_nanousd\x18\x03 \x01(\x03\x12\x17\n\x0f\x63harged_nanousd\x18\x04 \x01(\x03\x12\x0f\n\x07settled\x18\x05 \x01(\x08\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\r\n\x05model\x18\x07 \x01(\t\x12\x14\n\x0ctokens_input\x18\x08 \x01(\x03\x12\x15\n\rtokens_output\x18\t \x01(\x03\x12\x15\n\rprice_version\x18\n \x01(\t\x12.\n\nsettled_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x10SetBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61p_nanousd\x18\x02 \x01(\x03\x12*\n\x06period\x18\x03 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetPeriod\"9\n\x11SetBudgetResponse\x12$\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x14.weir.cost.v1.Budget\"\x80\x01\n\x12TopUpBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\x12*\n\x06period\x18\x03 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetPeriod\x12\x12\n\nrequest_id\x18\x04 \x01(\t\";\n\x13TopUpBudgetResponse\x12$\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x14.weir.cost.v1.Budget\"T\n\x12\x43learBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12*\n\x06period\x18\x02 \x01(\x0e\x32\x1a.weir.cost.v1.BudgetPeriod\"\x15\n\x13\x43learBudgetResponse\"&\n\x10GetBudgetRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"`\n\x11GetBudgetResponse\x12$\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x14.weir.cost.v1.Budget\x12%\n\x07periods\x18\x02 \x03(\x0b\x32\x14.weir.cost.v1.Budget\"T\n\x17ListBudgetAlertsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x18ListBudgetAlertsResponse\x12)\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x19.weir.cost.v1.BudgetAlert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x13SetAllowanceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61mount_nanousd\x18\x02 \x01(\x03\"B\n\x14SetAllowanceResponse\x12*\n\tallowance\x18\x01 \x01(\x0b\x32\x17.weir.cost.v1.Allowance\"&\n\x13GetAllowanceRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"B\n\x14GetAllowanceResponse\x12*\n\tallowance\x18\x01 \x01(\x0b\x32\x17.weir.cost.v1.Allowance\"A\n\x16GetProjectCostsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bperiod_days\x18\x02 \x01(\x05\"L\n\x17GetProjectCostsResponse\x12\x31\n\rproject_costs\x18\x01 \x01(\x0b\x32\x1a.weir.cost.v1.ProjectCosts\"7\n\x11GetJobCostRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\"=\n\x12GetJobCostResponse\x12\'\n\x08job_cost\x18\x01 \x01(\x0b\x32\x15.weir.cost.v1.JobCost*z\n\x0c\x42udgetPeriod\x12\x1d\n\x19\x42UDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42UDGET_PERIOD_MONTHLY\x10\x01\x12\x17\n\x13\x42UDGET_PERIOD_DAILY\x10\x02\x12\x17\n\x13\x42UDGET_PERIOD_TOTAL\x10\x03*\xb7\x01\n\x0c\x42udgetStatus\x12\x1d\n\x19\x42UDGET_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x42UDGET_STATUS_NO_BUDGET_SET\x10\x01\x12\x14\n\x10\x42UDGET_STATUS_OK\x10\x02\x12\x19\n\x15\x42UDGET_STATUS_WARNING\x10\x03\x12\x1a\n\x16\x42UDGET_STATUS_CRITICAL\x10\x04\x12\x1a\n\x16\x42UDGET_STATUS_EXCEEDED\x10\x05\x32\x93\x06\n\x0b\x43ostService\x12L\n\tSetBudget\x12\x1e.weir.cost.v1.SetBudgetRequest\x1a\x1f.weir.cost.v1.SetBudgetResponse\x12R\n\x0bTopUpBudget\x12 .weir.cost.v1.TopUpBudgetRequest\x1a!.weir.cost.v1.TopUpBudgetResponse\x12R\n\x0b\x43learBudget\x12 .weir.cost.v1.ClearBudgetRequest\x1a!.weir.cost.v1.ClearBudgetResponse\x12L\n\tGetBudget\x12\x1e.weir.cost.v1.GetBudgetRequest\x1a\x1f.weir.cost.v1.GetBudgetResponse\x12\x61\n\x10ListBudgetAlerts\x12%.weir.cost.v1.ListBudgetAlertsRequest\x1a&.weir.cost.v1.ListBudgetAlertsResponse\x12U\n\x0cSetAllowance\x12!.weir.cost.v1.SetAllowanceRequest\x1a\".weir.cost.v1.SetAllowanceResponse\x12U\n\x0cGetAllowance\x12!.weir.cost.v1.GetAllowanceRequest\x1a\".weir.cost.v1.GetAllowanceResponse\x12^\n\x0fGetProjectCosts\x12$.weir.cost.v1.GetProjectCostsRequest\x1a%.weir.cost.v1.GetProjectCostsResponse\x12O\n\nGetJobCost\x12\x1f.weir.cost.v1.GetJobCostRequest\x1a .weir.cost.v1.GetJobCostResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.cost.v1.cost_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BUDGETSTATUS']._serialized_start=1256
-  _globals['_BUDGETSTATUS']._serialized_end=1439
+  _globals['_BUDGETPERIOD']._serialized_start=2468
+  _globals['_BUDGETPERIOD']._serialized_end=2590
+  _globals['_BUDGETSTATUS']._serialized_start=2593
+  _globals['_BUDGETSTATUS']._serialized_end=2776
   _globals['_BUDGET']._serialized_start=83
-  _globals['_BUDGET']._serialized_end=262
-  _globals['_PROJECTCOSTS']._serialized_start=265
-  _globals['_PROJECTCOSTS']._serialized_end=450
-  _globals['_DAYCOST']._serialized_start=452
-  _globals['_DAYCOST']._serialized_end=510
-  _globals['_JOBCOST']._serialized_start=513
-  _globals['_JOBCOST']._serialized_end=769
-  _globals['_SETBUDGETREQUEST']._serialized_start=771
-  _globals['_SETBUDGETREQUEST']._serialized_end=830
-  _globals['_SETBUDGETRESPONSE']._serialized_start=832
-  _globals['_SETBUDGETRESPONSE']._serialized_end=889
-  _globals['_GETBUDGETREQUEST']._serialized_start=891
-  _globals['_GETBUDGETREQUEST']._serialized_end=929
-  _globals['_GETBUDGETRESPONSE']._serialized_start=931
-  _globals['_GETBUDGETRESPONSE']._serialized_end=988
-  _globals['_GETPROJECTCOSTSREQUEST']._serialized_start=990
-  _globals['_GETPROJECTCOSTSREQUEST']._serialized_end=1055
-  _globals['_GETPROJECTCOSTSRESPONSE']._serialized_start=1057
-  _globals['_GETPROJECTCOSTSRESPONSE']._serialized_end=1133
-  _globals['_GETJOBCOSTREQUEST']._serialized_start=1135
-  _globals['_GETJOBCOSTREQUEST']._serialized_end=1190
-  _globals['_GETJOBCOSTRESPONSE']._serialized_start=1192
-  _globals['_GETJOBCOSTRESPONSE']._serialized_end=1253
-  _globals['_COSTSERVICE']._serialized_start=1442
-  _globals['_COSTSERVICE']._serialized_end=1788
+  _globals['_BUDGET']._serialized_end=311
+  _globals['_BUDGETALERT']._serialized_start=314
+  _globals['_BUDGETALERT']._serialized_end=566
+  _globals['_ALLOWANCE']._serialized_start=568
+  _globals['_ALLOWANCE']._serialized_end=669
+  _globals['_PROJECTCOSTS']._serialized_start=672
+  _globals['_PROJECTCOSTS']._serialized_end=857
+  _globals['_DAYCOST']._serialized_start=859
+  _globals['_DAYCOST']._serialized_end=917
+  _globals['_JOBCOST']._serialized_start=920
+  _globals['_JOBCOST']._serialized_end=1176
+  _globals['_SETBUDGETREQUEST']._serialized_start=1178
+  _globals['_SETBUDGETREQUEST']._serialized_end=1281
+  _globals['_SETBUDGETRESPONSE']._serialized_start=1283
+  _globals['_SETBUDGETRESPONSE']._serialized_end=1340
+  _globals['_TOPUPBUDGETREQUEST']._serialized_start=1343
+  _globals['_TOPUPBUDGETREQUEST']._serialized_end=1471
+  _globals['_TOPUPBUDGETRESPONSE']._serialized_start=1473
+  _globals['_TOPUPBUDGETRESPONSE']._serialized_end=1532
+  _globals['_CLEARBUDGETREQUEST']._serialized_start=1534
+  _globals['_CLEARBUDGETREQUEST']._serialized_end=1618
+  _globals['_CLEARBUDGETRESPONSE']._serialized_start=1620
+  _globals['_CLEARBUDGETRESPONSE']._serialized_end=1641
+  _globals['_GETBUDGETREQUEST']._serialized_start=1643
+  _globals['_GETBUDGETREQUEST']._serialized_end=1681
+  _globals['_GETBUDGETRESPONSE']._serialized_start=1683
+  _globals['_GETBUDGETRESPONSE']._serialized_end=1779
+  _globals['_LISTBUDGETALERTSREQUEST']._serialized_start=1781
+  _globals['_LISTBUDGETALERTSREQUEST']._serialized_end=1865
+  _globals['_LISTBUDGETALERTSRESPONSE']._serialized_start=1867
+  _globals['_LISTBUDGETALERTSRESPONSE']._serialized_end=1961
+  _globals['_SETALLOWANCEREQUEST']._serialized_start=1963
+  _globals['_SETALLOWANCEREQUEST']._serialized_end=2025
+  _globals['_SETALLOWANCERESPONSE']._serialized_start=2027
+  _globals['_SETALLOWANCERESPONSE']._serialized_end=2093
+  _globals['_GETALLOWANCEREQUEST']._serialized_start=2095
+  _globals['_GETALLOWANCEREQUEST']._serialized_end=2133
+  _globals['_GETALLOWANCERESPONSE']._serialized_start=2135
+  _globals['_GETALLOWANCERESPONSE']._serialized_end=2201
+  _globals['_GETPROJECTCOSTSREQUEST']._serialized_start=2203
+  _globals['_GETPROJECTCOSTSREQUEST']._serialized_end=2268
+  _globals['_GETPROJECTCOSTSRESPONSE']._serialized_start=2270
+  _globals['_GETPROJECTCOSTSRESPONSE']._serialized_end=2346
+  _globals['_GETJOBCOSTREQUEST']._serialized_start=2348
+  _globals['_GETJOBCOSTREQUEST']._serialized_end=2403
+  _globals['_GETJOBCOSTRESPONSE']._serialized_start=2405
+  _globals['_GETJOBCOSTRESPONSE']._serialized_end=2466
+  _globals['_COSTSERVICE']._serialized_start=2779
+  _globals['_COSTSERVICE']._serialized_end=3566
 # @@protoc_insertion_point(module_scope)

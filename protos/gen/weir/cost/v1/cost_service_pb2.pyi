@@ -20,6 +20,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _BudgetPeriod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BudgetPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BudgetPeriod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BUDGET_PERIOD_UNSPECIFIED: _BudgetPeriod.ValueType  # 0
+    BUDGET_PERIOD_MONTHLY: _BudgetPeriod.ValueType  # 1
+    """Each calendar month. What a project must have."""
+    BUDGET_PERIOD_DAILY: _BudgetPeriod.ValueType  # 2
+    BUDGET_PERIOD_TOTAL: _BudgetPeriod.ValueType  # 3
+    """Without end."""
+
+class BudgetPeriod(_BudgetPeriod, metaclass=_BudgetPeriodEnumTypeWrapper):
+    """What a cap is for, UTC by the database's clock."""
+
+BUDGET_PERIOD_UNSPECIFIED: BudgetPeriod.ValueType  # 0
+BUDGET_PERIOD_MONTHLY: BudgetPeriod.ValueType  # 1
+"""Each calendar month. What a project must have."""
+BUDGET_PERIOD_DAILY: BudgetPeriod.ValueType  # 2
+BUDGET_PERIOD_TOTAL: BudgetPeriod.ValueType  # 3
+"""Without end."""
+Global___BudgetPeriod: _TypeAlias = BudgetPeriod  # noqa: Y015
+
 class _BudgetStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -61,9 +85,10 @@ class Budget(_message.Message):
     RESERVED_NANOUSD_FIELD_NUMBER: _builtins.int
     POSTED_NANOUSD_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    PERIOD_KIND_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     period: _builtins.str
-    """`YYYY-MM`, UTC."""
+    """`YYYY-MM`, `YYYY-MM-DD` (UTC) or `total`, by kind."""
     has_budget: _builtins.bool
     """False: nothing was allocated, and the figures below are 0."""
     cap_nanousd: _builtins.int
@@ -72,6 +97,7 @@ class Budget(_message.Message):
     posted_nanousd: _builtins.int
     """Settled."""
     status: Global___BudgetStatus.ValueType
+    period_kind: Global___BudgetPeriod.ValueType
     def __init__(
         self,
         *,
@@ -82,14 +108,92 @@ class Budget(_message.Message):
         reserved_nanousd: _builtins.int = ...,
         posted_nanousd: _builtins.int = ...,
         status: Global___BudgetStatus.ValueType = ...,
+        period_kind: Global___BudgetPeriod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "has_budget", b"has_budget", "period", b"period", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id", "reserved_nanousd", b"reserved_nanousd", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "has_budget", b"has_budget", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id", "reserved_nanousd", b"reserved_nanousd", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class BudgetAlert(_message.Message):
+    """A project's spending came to a level of a cap. Told once; again only after a
+    raised cap brought it below the level.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERT_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_KIND_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    CAP_NANOUSD_FIELD_NUMBER: _builtins.int
+    POSTED_NANOUSD_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    alert_id: _builtins.int
+    project_id: _builtins.str
+    period_kind: Global___BudgetPeriod.ValueType
+    period: _builtins.str
+    level: Global___BudgetStatus.ValueType
+    """`BUDGET_STATUS_WARNING`, `_CRITICAL` or `_EXCEEDED`."""
+    cap_nanousd: _builtins.int
+    """As it was then."""
+    posted_nanousd: _builtins.int
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        alert_id: _builtins.int = ...,
+        project_id: _builtins.str = ...,
+        period_kind: Global___BudgetPeriod.ValueType = ...,
+        period: _builtins.str = ...,
+        level: Global___BudgetStatus.ValueType = ...,
+        cap_nanousd: _builtins.int = ...,
+        posted_nanousd: _builtins.int = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "cap_nanousd", b"cap_nanousd", "created_at", b"created_at", "level", b"level", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetAlert: _TypeAlias = BudgetAlert  # noqa: Y015
+
+@_typing.final
+class Allowance(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_NANOUSD_FIELD_NUMBER: _builtins.int
+    ALLOCATED_NANOUSD_FIELD_NUMBER: _builtins.int
+    LEFT_NANOUSD_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    amount_nanousd: _builtins.int
+    allocated_nanousd: _builtins.int
+    """The sum of the monthly caps of the user's projects."""
+    left_nanousd: _builtins.int
+    """What may still be allocated this month."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        amount_nanousd: _builtins.int = ...,
+        allocated_nanousd: _builtins.int = ...,
+        left_nanousd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_nanousd", b"allocated_nanousd", "amount_nanousd", b"amount_nanousd", "left_nanousd", b"left_nanousd", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Allowance: _TypeAlias = Allowance  # noqa: Y015
 
 @_typing.final
 class ProjectCosts(_message.Message):
@@ -214,18 +318,22 @@ class SetBudgetRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CAP_NANOUSD_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     cap_nanousd: _builtins.int
-    """>= 0, for each calendar month."""
+    """>= 0, for each period."""
+    period: Global___BudgetPeriod.ValueType
+    """Monthly when unspecified."""
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         cap_nanousd: _builtins.int = ...,
+        period: Global___BudgetPeriod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "period", b"period", "project_id", b"project_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,7 +345,9 @@ class SetBudgetResponse(_message.Message):
 
     BUDGET_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def budget(self) -> Global___Budget: ...
+    def budget(self) -> Global___Budget:
+        """The one that was set."""
+
     def __init__(
         self,
         *,
@@ -250,6 +360,97 @@ class SetBudgetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetBudgetResponse: _TypeAlias = SetBudgetResponse  # noqa: Y015
+
+@_typing.final
+class TopUpBudgetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_NANOUSD_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    amount_nanousd: _builtins.int
+    """> 0"""
+    period: Global___BudgetPeriod.ValueType
+    """Monthly when unspecified."""
+    request_id: _builtins.str
+    """1 to 255 visible ASCII characters, or empty: then every call adds."""
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        amount_nanousd: _builtins.int = ...,
+        period: Global___BudgetPeriod.ValueType = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanousd", b"amount_nanousd", "period", b"period", "project_id", b"project_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopUpBudgetRequest: _TypeAlias = TopUpBudgetRequest  # noqa: Y015
+
+@_typing.final
+class TopUpBudgetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """As it was right after the top-up."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopUpBudgetResponse: _TypeAlias = TopUpBudgetResponse  # noqa: Y015
+
+@_typing.final
+class ClearBudgetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    period: Global___BudgetPeriod.ValueType
+    """Daily or total."""
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        period: Global___BudgetPeriod.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearBudgetRequest: _TypeAlias = ClearBudgetRequest  # noqa: Y015
+
+@_typing.final
+class ClearBudgetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearBudgetResponse: _TypeAlias = ClearBudgetResponse  # noqa: Y015
 
 @_typing.final
 class GetBudgetRequest(_message.Message):
@@ -276,20 +477,160 @@ class GetBudgetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BUDGET_FIELD_NUMBER: _builtins.int
+    PERIODS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def budget(self) -> Global___Budget: ...
+    def budget(self) -> Global___Budget:
+        """The month's."""
+
+    @_builtins.property
+    def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]:
+        """Those that are set: monthly, daily, total, in this order."""
+
     def __init__(
         self,
         *,
         budget: Global___Budget | None = ...,
+        periods: _abc.Iterable[Global___Budget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "periods", b"periods"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBudgetResponse: _TypeAlias = GetBudgetResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetAlertsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The caller's default project when empty."""
+    page_size: _builtins.int
+    """1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetAlertsRequest: _TypeAlias = ListBudgetAlertsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetAlertsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetAlert]: ...
+    def __init__(
+        self,
+        *,
+        alerts: _abc.Iterable[Global___BudgetAlert] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetAlertsResponse: _TypeAlias = ListBudgetAlertsResponse  # noqa: Y015
+
+@_typing.final
+class SetAllowanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_NANOUSD_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    amount_nanousd: _builtins.int
+    """>= 0"""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        amount_nanousd: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanousd", b"amount_nanousd", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAllowanceRequest: _TypeAlias = SetAllowanceRequest  # noqa: Y015
+
+@_typing.final
+class SetAllowanceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allowance(self) -> Global___Allowance: ...
+    def __init__(
+        self,
+        *,
+        allowance: Global___Allowance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAllowanceResponse: _TypeAlias = SetAllowanceResponse  # noqa: Y015
+
+@_typing.final
+class GetAllowanceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAllowanceRequest: _TypeAlias = GetAllowanceRequest  # noqa: Y015
+
+@_typing.final
+class GetAllowanceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allowance(self) -> Global___Allowance: ...
+    def __init__(
+        self,
+        *,
+        allowance: Global___Allowance | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowance", b"allowance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAllowanceResponse: _TypeAlias = GetAllowanceResponse  # noqa: Y015
 
 @_typing.final
 class GetProjectCostsRequest(_message.Message):

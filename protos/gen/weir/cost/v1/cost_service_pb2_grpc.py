@@ -41,10 +41,35 @@ class CostServiceStub:
                 request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetBudgetRequest.SerializeToString,
                 response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetBudgetResponse.FromString,
                 _registered_method=True)
+        self.TopUpBudget = channel.unary_unary(
+                '/weir.cost.v1.CostService/TopUpBudget',
+                request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetRequest.SerializeToString,
+                response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetResponse.FromString,
+                _registered_method=True)
+        self.ClearBudget = channel.unary_unary(
+                '/weir.cost.v1.CostService/ClearBudget',
+                request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetRequest.SerializeToString,
+                response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetResponse.FromString,
+                _registered_method=True)
         self.GetBudget = channel.unary_unary(
                 '/weir.cost.v1.CostService/GetBudget',
                 request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetRequest.SerializeToString,
                 response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetResponse.FromString,
+                _registered_method=True)
+        self.ListBudgetAlerts = channel.unary_unary(
+                '/weir.cost.v1.CostService/ListBudgetAlerts',
+                request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsRequest.SerializeToString,
+                response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsResponse.FromString,
+                _registered_method=True)
+        self.SetAllowance = channel.unary_unary(
+                '/weir.cost.v1.CostService/SetAllowance',
+                request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceRequest.SerializeToString,
+                response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceResponse.FromString,
+                _registered_method=True)
+        self.GetAllowance = channel.unary_unary(
+                '/weir.cost.v1.CostService/GetAllowance',
+                request_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceRequest.SerializeToString,
+                response_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceResponse.FromString,
                 _registered_method=True)
         self.GetProjectCosts = channel.unary_unary(
                 '/weir.cost.v1.CostService/GetProjectCosts',
@@ -64,16 +89,59 @@ class CostServiceServicer:
     """
 
     def SetBudget(self, request, context):
-        """Sets what a project may spend in each calendar month (UTC), within the
-        allowance of its owner. Fails with `ALLOWANCE_EXCEEDED`; lowering a cap
-        below what is spent is allowed and stops further work.
+        """Sets what a project may spend in each period (UTC). The monthly cap is
+        within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
+        caps only tighten it. Lowering a cap below what is spent is allowed and
+        stops further work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TopUpBudget(self, request, context):
+        """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
+        none is. The same `request_id` again returns the first answer, and fails
+        with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearBudget(self, request, context):
+        """Takes a daily or total cap away; the monthly one stays. Repeating it
+        changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBudget(self, request, context):
-        """Returns the budget of the current month.
+        """Returns the budgets of the current periods.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgetAlerts(self, request, context):
+        """Returns when a project's spending came to 80, 95 and 100 % of a cap,
+        newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAllowance(self, request, context):
+        """Sets what a user's projects together may be allocated for each month.
+        Platform administrators only. An amount below what is allocated stands:
+        nothing more can be allocated until caps are lowered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAllowance(self, request, context):
+        """Returns a user's allowance: the caller's own, or, for platform
+        administrators, anybody's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,10 +170,35 @@ def add_CostServiceServicer_to_server(servicer, server):
                     request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetBudgetRequest.FromString,
                     response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetBudgetResponse.SerializeToString,
             ),
+            'TopUpBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.TopUpBudget,
+                    request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetRequest.FromString,
+                    response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetResponse.SerializeToString,
+            ),
+            'ClearBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearBudget,
+                    request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetRequest.FromString,
+                    response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetResponse.SerializeToString,
+            ),
             'GetBudget': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBudget,
                     request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetRequest.FromString,
                     response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetResponse.SerializeToString,
+            ),
+            'ListBudgetAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgetAlerts,
+                    request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsRequest.FromString,
+                    response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsResponse.SerializeToString,
+            ),
+            'SetAllowance': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAllowance,
+                    request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceRequest.FromString,
+                    response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceResponse.SerializeToString,
+            ),
+            'GetAllowance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAllowance,
+                    request_deserializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceRequest.FromString,
+                    response_serializer=weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceResponse.SerializeToString,
             ),
             'GetProjectCosts': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProjectCosts,
@@ -158,6 +251,60 @@ class CostService:
             _registered_method=True)
 
     @staticmethod
+    def TopUpBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.cost.v1.CostService/TopUpBudget',
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetRequest.SerializeToString,
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.TopUpBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.cost.v1.CostService/ClearBudget',
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetRequest.SerializeToString,
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.ClearBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBudget(request,
             target,
             options=(),
@@ -174,6 +321,87 @@ class CostService:
             '/weir.cost.v1.CostService/GetBudget',
             weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetRequest.SerializeToString,
             weir_dot_cost_dot_v1_dot_cost__service__pb2.GetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgetAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.cost.v1.CostService/ListBudgetAlerts',
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsRequest.SerializeToString,
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.ListBudgetAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAllowance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.cost.v1.CostService/SetAllowance',
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceRequest.SerializeToString,
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.SetAllowanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAllowance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.cost.v1.CostService/GetAllowance',
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceRequest.SerializeToString,
+            weir_dot_cost_dot_v1_dot_cost__service__pb2.GetAllowanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,12 +36,35 @@ class CostServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CostServiceAsyncStub: ...
     SetBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.SetBudgetRequest, _cost_service_pb2.SetBudgetResponse]
-    """Sets what a project may spend in each calendar month (UTC), within the
-    allowance of its owner. Fails with `ALLOWANCE_EXCEEDED`; lowering a cap
-    below what is spent is allowed and stops further work.
+    """Sets what a project may spend in each period (UTC). The monthly cap is
+    within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
+    caps only tighten it. Lowering a cap below what is spent is allowed and
+    stops further work.
+    """
+    TopUpBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.TopUpBudgetRequest, _cost_service_pb2.TopUpBudgetResponse]
+    """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
+    none is. The same `request_id` again returns the first answer, and fails
+    with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
+    """
+    ClearBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.ClearBudgetRequest, _cost_service_pb2.ClearBudgetResponse]
+    """Takes a daily or total cap away; the monthly one stays. Repeating it
+    changes nothing.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.GetBudgetRequest, _cost_service_pb2.GetBudgetResponse]
-    """Returns the budget of the current month."""
+    """Returns the budgets of the current periods."""
+    ListBudgetAlerts: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.ListBudgetAlertsRequest, _cost_service_pb2.ListBudgetAlertsResponse]
+    """Returns when a project's spending came to 80, 95 and 100 % of a cap,
+    newest first.
+    """
+    SetAllowance: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.SetAllowanceRequest, _cost_service_pb2.SetAllowanceResponse]
+    """Sets what a user's projects together may be allocated for each month.
+    Platform administrators only. An amount below what is allocated stands:
+    nothing more can be allocated until caps are lowered.
+    """
+    GetAllowance: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.GetAllowanceRequest, _cost_service_pb2.GetAllowanceResponse]
+    """Returns a user's allowance: the caller's own, or, for platform
+    administrators, anybody's.
+    """
     GetProjectCosts: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.GetProjectCostsRequest, _cost_service_pb2.GetProjectCostsResponse]
     """Returns what a project cost in the last days."""
     GetJobCost: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.GetJobCostRequest, _cost_service_pb2.GetJobCostResponse]
@@ -57,12 +80,35 @@ class CostServiceAsyncStub(CostServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.SetBudgetRequest, _cost_service_pb2.SetBudgetResponse]  # type: ignore[assignment]
-    """Sets what a project may spend in each calendar month (UTC), within the
-    allowance of its owner. Fails with `ALLOWANCE_EXCEEDED`; lowering a cap
-    below what is spent is allowed and stops further work.
+    """Sets what a project may spend in each period (UTC). The monthly cap is
+    within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
+    caps only tighten it. Lowering a cap below what is spent is allowed and
+    stops further work.
+    """
+    TopUpBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.TopUpBudgetRequest, _cost_service_pb2.TopUpBudgetResponse]  # type: ignore[assignment]
+    """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
+    none is. The same `request_id` again returns the first answer, and fails
+    with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
+    """
+    ClearBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.ClearBudgetRequest, _cost_service_pb2.ClearBudgetResponse]  # type: ignore[assignment]
+    """Takes a daily or total cap away; the monthly one stays. Repeating it
+    changes nothing.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.GetBudgetRequest, _cost_service_pb2.GetBudgetResponse]  # type: ignore[assignment]
-    """Returns the budget of the current month."""
+    """Returns the budgets of the current periods."""
+    ListBudgetAlerts: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.ListBudgetAlertsRequest, _cost_service_pb2.ListBudgetAlertsResponse]  # type: ignore[assignment]
+    """Returns when a project's spending came to 80, 95 and 100 % of a cap,
+    newest first.
+    """
+    SetAllowance: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.SetAllowanceRequest, _cost_service_pb2.SetAllowanceResponse]  # type: ignore[assignment]
+    """Sets what a user's projects together may be allocated for each month.
+    Platform administrators only. An amount below what is allocated stands:
+    nothing more can be allocated until caps are lowered.
+    """
+    GetAllowance: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.GetAllowanceRequest, _cost_service_pb2.GetAllowanceResponse]  # type: ignore[assignment]
+    """Returns a user's allowance: the caller's own, or, for platform
+    administrators, anybody's.
+    """
     GetProjectCosts: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.GetProjectCostsRequest, _cost_service_pb2.GetProjectCostsResponse]  # type: ignore[assignment]
     """Returns what a project cost in the last days."""
     GetJobCost: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.GetJobCostRequest, _cost_service_pb2.GetJobCostResponse]  # type: ignore[assignment]
@@ -81,9 +127,31 @@ class CostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cost_service_pb2.SetBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cost_service_pb2.SetBudgetResponse, _abc.Awaitable[_cost_service_pb2.SetBudgetResponse]]:
-        """Sets what a project may spend in each calendar month (UTC), within the
-        allowance of its owner. Fails with `ALLOWANCE_EXCEEDED`; lowering a cap
-        below what is spent is allowed and stops further work.
+        """Sets what a project may spend in each period (UTC). The monthly cap is
+        within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
+        caps only tighten it. Lowering a cap below what is spent is allowed and
+        stops further work.
+        """
+
+    @_abc_1.abstractmethod
+    def TopUpBudget(
+        self,
+        request: _cost_service_pb2.TopUpBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_service_pb2.TopUpBudgetResponse, _abc.Awaitable[_cost_service_pb2.TopUpBudgetResponse]]:
+        """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
+        none is. The same `request_id` again returns the first answer, and fails
+        with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearBudget(
+        self,
+        request: _cost_service_pb2.ClearBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_service_pb2.ClearBudgetResponse, _abc.Awaitable[_cost_service_pb2.ClearBudgetResponse]]:
+        """Takes a daily or total cap away; the monthly one stays. Repeating it
+        changes nothing.
         """
 
     @_abc_1.abstractmethod
@@ -92,7 +160,38 @@ class CostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cost_service_pb2.GetBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cost_service_pb2.GetBudgetResponse, _abc.Awaitable[_cost_service_pb2.GetBudgetResponse]]:
-        """Returns the budget of the current month."""
+        """Returns the budgets of the current periods."""
+
+    @_abc_1.abstractmethod
+    def ListBudgetAlerts(
+        self,
+        request: _cost_service_pb2.ListBudgetAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_service_pb2.ListBudgetAlertsResponse, _abc.Awaitable[_cost_service_pb2.ListBudgetAlertsResponse]]:
+        """Returns when a project's spending came to 80, 95 and 100 % of a cap,
+        newest first.
+        """
+
+    @_abc_1.abstractmethod
+    def SetAllowance(
+        self,
+        request: _cost_service_pb2.SetAllowanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_service_pb2.SetAllowanceResponse, _abc.Awaitable[_cost_service_pb2.SetAllowanceResponse]]:
+        """Sets what a user's projects together may be allocated for each month.
+        Platform administrators only. An amount below what is allocated stands:
+        nothing more can be allocated until caps are lowered.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAllowance(
+        self,
+        request: _cost_service_pb2.GetAllowanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cost_service_pb2.GetAllowanceResponse, _abc.Awaitable[_cost_service_pb2.GetAllowanceResponse]]:
+        """Returns a user's allowance: the caller's own, or, for platform
+        administrators, anybody's.
+        """
 
     @_abc_1.abstractmethod
     def GetProjectCosts(

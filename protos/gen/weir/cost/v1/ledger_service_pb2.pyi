@@ -72,9 +72,11 @@ class BudgetScope(_message.Message):
     scope_id: _builtins.str
     """A project, team or key id, by kind."""
     owner_user_id: _builtins.str
-    """Whose allowance a default cap counts against."""
+    """Whose allowance a project's default cap counts against."""
     default_cap: _builtins.bool
-    """True where a missing budget gets the default cap."""
+    """True for a project that gets the default cap where it has no budget. A
+    team without a cap gets the default of teams in any case.
+    """
     def __init__(
         self,
         *,

@@ -62,8 +62,9 @@ class LedgerServiceServicer:
     """
 
     def PlaceHold(self, request, context):
-        """Reserves an amount in every scope, or in none. The same hold again
-        returns the first answer. Fails with `BUDGET_EXCEEDED` or `NO_BUDGET`, and
+        """Reserves an amount in every scope and period that has a cap, or in none.
+        The same hold again returns the first answer. Fails with
+        `BUDGET_EXCEEDED`, which names the scope and period, or `NO_BUDGET`, and
         with `HOLD_SETTLED` if the hold was ever posted or voided.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

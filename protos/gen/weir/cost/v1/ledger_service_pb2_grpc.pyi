@@ -34,8 +34,9 @@ class LedgerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LedgerServiceAsyncStub: ...
     PlaceHold: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.PlaceHoldRequest, _ledger_service_pb2.PlaceHoldResponse]
-    """Reserves an amount in every scope, or in none. The same hold again
-    returns the first answer. Fails with `BUDGET_EXCEEDED` or `NO_BUDGET`, and
+    """Reserves an amount in every scope and period that has a cap, or in none.
+    The same hold again returns the first answer. Fails with
+    `BUDGET_EXCEEDED`, which names the scope and period, or `NO_BUDGET`, and
     with `HOLD_SETTLED` if the hold was ever posted or voided.
     """
     PostHold: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.PostHoldRequest, _ledger_service_pb2.PostHoldResponse]
@@ -58,8 +59,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlaceHold: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.PlaceHoldRequest, _ledger_service_pb2.PlaceHoldResponse]  # type: ignore[assignment]
-    """Reserves an amount in every scope, or in none. The same hold again
-    returns the first answer. Fails with `BUDGET_EXCEEDED` or `NO_BUDGET`, and
+    """Reserves an amount in every scope and period that has a cap, or in none.
+    The same hold again returns the first answer. Fails with
+    `BUDGET_EXCEEDED`, which names the scope and period, or `NO_BUDGET`, and
     with `HOLD_SETTLED` if the hold was ever posted or voided.
     """
     PostHold: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.PostHoldRequest, _ledger_service_pb2.PostHoldResponse]  # type: ignore[assignment]
@@ -85,8 +87,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_service_pb2.PlaceHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_service_pb2.PlaceHoldResponse, _abc.Awaitable[_ledger_service_pb2.PlaceHoldResponse]]:
-        """Reserves an amount in every scope, or in none. The same hold again
-        returns the first answer. Fails with `BUDGET_EXCEEDED` or `NO_BUDGET`, and
+        """Reserves an amount in every scope and period that has a cap, or in none.
+        The same hold again returns the first answer. Fails with
+        `BUDGET_EXCEEDED`, which names the scope and period, or `NO_BUDGET`, and
         with `HOLD_SETTLED` if the hold was ever posted or voided.
         """
 
