@@ -8,6 +8,7 @@ import pytest
 from cost_service.domain.errors import BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.hold import HoldState
 from cost_service.usecases.get_project_costs import GetProjectCosts
+from cost_service.usecases.get_project_report import GetProjectReport
 
 from .conftest import (
     DEFAULT_ALLOWANCE,
@@ -330,6 +331,6 @@ class TestSettleHold:
             timeout=600,
         )
 
-        costs = await GetProjectCosts(money.access, money.work)(OWNER, "p1", 1)
+        costs = await GetProjectCosts(GetProjectReport(money.access, money.work))(OWNER, "p1", 1)
 
         assert (costs.total_cost_nanousd, costs.total_jobs) == (MANY, MANY)

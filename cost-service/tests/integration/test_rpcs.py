@@ -389,7 +389,7 @@ class TestAdministrators:
         async with loopback.channel_as("gateway") as channel:
             book = book_grpc.PriceBookServiceStub(channel)
             refused = await outcome_of(book.AddPriceVersion, request, as_user(issuer))
-            admin = as_user(issuer, "admin-1", "admin")
+            admin = as_user(issuer, "admin-1", role="admin")
             added = (await book.AddPriceVersion(request, metadata=admin)).price_version
             listed = await book.ListPriceVersions(
                 book_pb.ListPriceVersionsRequest(page_size=1), metadata=as_user(issuer)
@@ -424,7 +424,7 @@ class TestAdministrators:
             surcharge = correction_pb.SurchargeJobRequest(
                 request_id="r2", job_id="j1", amount_nanousd=5, reason="more"
             )
-            tenant, admin = as_user(issuer), as_user(issuer, "admin-1", "super_admin")
+            tenant, admin = as_user(issuer), as_user(issuer, "admin-1", role="super_admin")
             refused = await outcome_of(corrections.RefundJob, self.REFUND, tenant)
             refunded = (await corrections.RefundJob(self.REFUND, metadata=admin)).entry
             await corrections.SurchargeJob(surcharge, metadata=admin)
@@ -434,7 +434,7 @@ class TestAdministrators:
             foreign = await outcome_of(
                 corrections.ListJobEntries,
                 correction_pb.ListJobEntriesRequest(project_id="project-1", job_id="j1"),
-                as_user(issuer, "admin-1", "admin"),
+                as_user(issuer, "admin-1", role="admin"),
             )
 
         assert refused == (ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED")

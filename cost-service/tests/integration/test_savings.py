@@ -41,21 +41,17 @@ jobs = st.fixed_dictionaries(
 
 
 @pytest.fixture
-async def priced(migrated_database, kept_database):
-    """The database with the prices above."""
-    superuser = await asyncpg.connect(migrated_database.superuser_url(kept_database))
-    await superuser.execute(
-        "INSERT INTO price_versions VALUES ('a', '2025-02-01', ''), ('b', '2025-03-01', '')"
-    )
-    await superuser.executemany(
-        "INSERT INTO prices VALUES ($1, $2, $3, $4, $5)",
-        [(*key, *price) for key, price in PRICES.items()],
-    )
-    yield
-    await superuser.execute(
-        "DELETE FROM prices WHERE price_version <> '1';"
-        "DELETE FROM price_versions WHERE price_version <> '1'"
-    )
+async def priced(migrated_database, database):
+    """The database with the prices above. Whoever empties it next removes them."""
+    superuser = await asyncpg.connect(migrated_database.superuser_url(database))
+    async with superuser.transaction():
+        await superuser.execute(
+            "INSERT INTO price_versions VALUES ('a', '2025-02-01', ''), ('b', '2025-03-01', '')"
+        )
+        await superuser.executemany(
+            "INSERT INTO prices VALUES ($1, $2, $3, $4, $5)",
+            [(*key, *price) for key, price in PRICES.items()],
+        )
     await superuser.close()
 
 

@@ -27,7 +27,11 @@ async def test_every_amount_has_its_check(connection):
     unchecked = [
         (one["table"], one["column"])
         for one in columns
-        if not any(f"{one['column']} >= 0" in check for check in one["checks"])
+        if not any(
+            f"{one['column']} {least} 0" in check
+            for check in one["checks"]
+            for least in (">=", ">")
+        )
     ]
     assert len(columns) >= 10
     assert unchecked == []

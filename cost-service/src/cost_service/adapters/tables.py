@@ -233,6 +233,9 @@ budget_top_ups = Table(
     CheckConstraint(_PERIOD_KINDS, name="period_kind_known"),
     CheckConstraint("amount_nanousd > 0", name="amount_positive"),
     CheckConstraint("cap_nanousd >= amount_nanousd", name="amount_is_in_cap"),
+    CheckConstraint("cap_nanousd >= 0", name="cap_not_negative"),
+    CheckConstraint("reserved_nanousd >= 0", name="reserved_not_negative"),
+    CheckConstraint("posted_nanousd >= 0", name="posted_not_negative"),
 )
 
 budget_alerts = Table(

@@ -80,6 +80,9 @@ def create_top_ups() -> None:
         sa.CheckConstraint(
             "cap_nanousd >= amount_nanousd", name="ck_budget_top_ups_amount_is_in_cap"
         ),
+        sa.CheckConstraint("cap_nanousd >= 0", name="ck_budget_top_ups_cap_not_negative"),
+        sa.CheckConstraint("reserved_nanousd >= 0", name="ck_budget_top_ups_reserved_not_negative"),
+        sa.CheckConstraint("posted_nanousd >= 0", name="ck_budget_top_ups_posted_not_negative"),
     )
 
 
