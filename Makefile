@@ -100,6 +100,19 @@ test-chaos: $(INSTALLED) ## 10,000 jobs, every failpoint, outages, and a build w
 bench: $(INSTALLED) ## latency and throughput, beside a bare FastAPI of the same run (OPTIONS=--help)
 	@$(VENV_PYTHON) tests/load/bench.py $(OPTIONS)
 
+PEERS := build/peers/.installed
+
+.PHONY: bench-peers
+bench-peers: $(INSTALLED) $(PEERS) ## our queued jobs beside empty ones of procrastinate and taskiq-redis
+	@$(VENV_PYTHON) tests/load/bench_peers.py --python build/peers/bin/python $(OPTIONS)
+
+# Of their own: what we are compared with shall not decide what we run with.
+$(PEERS): requirements/peers.txt $(INSTALLED)
+	@rm -rf build/peers && mkdir -p build
+	@$(VENV_PYTHON) -m uv venv --quiet --python $(VENV_PYTHON) build/peers
+	@$(VENV_PYTHON) -m uv pip sync --quiet --python build/peers/bin/python --system-certs --require-hashes $<
+	@touch $@
+
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom
 	@$(VENV_PYTHON) -m ruff check .

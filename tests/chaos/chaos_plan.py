@@ -67,6 +67,7 @@ class ChaosPlan:
         victims: The services that are killed.
         lease_seconds: How long a job stays with a replica that is not heard of.
         poll_seconds: How long a replica may overlook work that nobody hints at.
+        worker_lease_seconds: How long a router knows a worker; it is told anew in a third of it.
     """
 
     jobs: int
@@ -79,6 +80,7 @@ class ChaosPlan:
     victims: Sequence[str] = VICTIMS
     lease_seconds: float = 2.0
     poll_seconds: float = 0.2
+    worker_lease_seconds: int = 2
 
     @classmethod
     def from_environment(cls) -> ChaosPlan:
@@ -102,6 +104,11 @@ class ChaosPlan:
     def drain_seconds(self) -> float:
         """How long the jobs may take to end after the last blow."""
         return 60.0 + self.jobs / 50
+
+    @property
+    def longest_poll_seconds(self) -> float:
+        """How long it may take until what Redis forgot is told again by whoever knows it."""
+        return max(self.poll_seconds, self.worker_lease_seconds / 3)
 
     def blows(self) -> list[Blow]:
         """Return who is hit, in order: rounds over all victims, everything else among them."""

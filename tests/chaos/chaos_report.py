@@ -123,4 +123,4 @@ def recovery_limit(plan: ChaosPlan, run: ChaosRun) -> float:
 
 def catch_up_limit(plan: ChaosPlan) -> float:
     """Return what X-R13 allows: the poll and 1 s."""
-    return plan.poll_seconds + 1.0
+    return plan.longest_poll_seconds + 1.0

@@ -89,7 +89,7 @@ def _settings(plan: ChaosPlan) -> dict[str, dict[str, str]]:
             # Nobody's job is a poison here: one that is hit again and again has bad luck.
             "MAX_LOST_LEASES": "50",
         },
-        "compute-router": {"WORKER_LEASE_SECONDS": "2"},
+        "compute-router": {"WORKER_LEASE_SECONDS": str(plan.worker_lease_seconds)},
         "gpu-worker": {
             "ENGINE": "instant",
             "ENGINE_SLOTS": "32",

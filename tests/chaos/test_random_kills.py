@@ -69,5 +69,9 @@ def assert_blows_met_work(run: ChaosRun, interrupted: list[Interruption]) -> Non
 def assert_outages_were_told(run: ChaosRun) -> None:
     """X-R9: who asks while Postgres is away is told 503, and when to come again."""
     for outage in run.outages:
-        told = [each for each in run.refusals if outage.began <= each.at <= outage.ended]
+        told = [
+            each
+            for each in run.refusals
+            if outage.began <= each.asked_at and each.at <= outage.ended
+        ]
         assert all((each.status, each.says_when) == (503, True) for each in told), told
