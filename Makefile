@@ -89,11 +89,15 @@ test-chaos-small: $(INSTALLED) ## 1,000 jobs while processes are killed (CHAOS_J
 
 # What the long run does; anything in the environment goes before it.
 CHAOS_LONG := CHAOS_JOBS=$${CHAOS_JOBS:-10000} CHAOS_KILLS=$${CHAOS_KILLS:-104} \
-	CHAOS_FREEZES=$${CHAOS_FREEZES:-52} CHAOS_RESTARTS=$${CHAOS_RESTARTS:-5} CHAOS_RATE=$${CHAOS_RATE:-20}
+	CHAOS_FREEZES=$${CHAOS_FREEZES:-52} CHAOS_RESTARTS=$${CHAOS_RESTARTS:-5} CHAOS_RATE=$${CHAOS_RATE:-20} \
+	CHAOS_SCALE=$${CHAOS_SCALE:-20}
 
 .PHONY: test-chaos
 test-chaos: $(INSTALLED) ## 10,000 jobs, every failpoint, outages, and a build without safeguards that must fail
-	@$(CHAOS_LONG) CHAOS_SCALE=20 $(VENV_PYTHON) -m pytest -q tests/chaos
+	@$(CHAOS_LONG) $(VENV_PYTHON) -m pytest -q tests/chaos/test_random_kills.py \
+		tests/chaos/test_storms.py tests/chaos/test_failpoints.py tests/chaos/test_outages.py \
+		tests/chaos/test_room.py
+	@$(VENV_PYTHON) -m pytest -q tests/chaos/test_mutation_gate.py
 	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q --timeout 600 job-service/tests/integration/test_duties.py -k races
 
 .PHONY: bench
