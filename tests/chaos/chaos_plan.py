@@ -87,7 +87,7 @@ class ChaosPlan:
         """Read CHAOS_JOBS, _KILLS, _FREEZES, _RESTARTS, _WIPES, _RATE, _SEED; else small."""
         return cls(
             jobs=int(os.environ.get("CHAOS_JOBS", "1000")),
-            kills=int(os.environ.get("CHAOS_KILLS", "16")),
+            kills=int(os.environ.get("CHAOS_KILLS", "12")),
             freezes=int(os.environ.get("CHAOS_FREEZES", "2")),
             restarts=int(os.environ.get("CHAOS_RESTARTS", "1")),
             wipes=int(os.environ.get("CHAOS_WIPES", "1")),
