@@ -85,11 +85,37 @@ test-e2e: $(INSTALLED) ## the whole system, as processes
 
 .PHONY: test-chaos-small
 test-chaos-small: $(INSTALLED) ## 1,000 jobs while processes are killed (CHAOS_JOBS, CHAOS_KILLS, CHAOS_SEED)
-	@$(VENV_PYTHON) -m pytest -q tests/chaos
+	@$(VENV_PYTHON) -m pytest -q tests/chaos/test_random_kills.py tests/chaos/test_storms.py
+
+# What the long run does; anything in the environment goes before it.
+CHAOS_LONG := CHAOS_JOBS=$${CHAOS_JOBS:-10000} CHAOS_KILLS=$${CHAOS_KILLS:-104} \
+	CHAOS_FREEZES=$${CHAOS_FREEZES:-52} CHAOS_RESTARTS=$${CHAOS_RESTARTS:-5} CHAOS_RATE=$${CHAOS_RATE:-20} \
+	CHAOS_SCALE=$${CHAOS_SCALE:-20}
+
+.PHONY: test-chaos
+test-chaos: $(INSTALLED) ## 10,000 jobs, every failpoint, outages, and a build without safeguards that must fail
+	@$(CHAOS_LONG) $(VENV_PYTHON) -m pytest -q tests/chaos/test_random_kills.py \
+		tests/chaos/test_storms.py tests/chaos/test_failpoints.py tests/chaos/test_outages.py \
+		tests/chaos/test_room.py
+	@$(VENV_PYTHON) -m pytest -q tests/chaos/test_mutation_gate.py
+	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q --timeout 600 job-service/tests/integration/test_duties.py -k races
 
 .PHONY: bench
 bench: $(INSTALLED) ## latency and throughput, beside a bare FastAPI of the same run (OPTIONS=--help)
 	@$(VENV_PYTHON) tests/load/bench.py $(OPTIONS)
+
+PEERS := build/peers/.installed
+
+.PHONY: bench-peers
+bench-peers: $(INSTALLED) $(PEERS) ## our queued jobs beside empty ones of procrastinate and taskiq-redis
+	@$(VENV_PYTHON) tests/load/bench_peers.py --python build/peers/bin/python $(OPTIONS)
+
+# Of their own: what we are compared with shall not decide what we run with.
+$(PEERS): requirements/peers.txt $(INSTALLED)
+	@rm -rf build/peers && mkdir -p build
+	@$(VENV_PYTHON) -m uv venv --quiet --python $(VENV_PYTHON) build/peers
+	@$(VENV_PYTHON) -m uv pip sync --quiet --python build/peers/bin/python --system-certs --require-hashes $<
+	@touch $@
 
 .PHONY: lint
 lint: $(INSTALLED) ## style, format, and who may import whom

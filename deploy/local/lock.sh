@@ -13,3 +13,4 @@ compile --upgrade "$@" requirements/dev.in --constraint requirements/runtime.txt
     --output-file requirements/dev.txt
 compile --upgrade requirements/bootstrap.in --output-file requirements/bootstrap.txt
 compile --no-deps requirements/model.in --output-file requirements/model.txt
+compile --upgrade requirements/peers.in --output-file requirements/peers.txt

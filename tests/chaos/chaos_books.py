@@ -16,7 +16,7 @@ from weir_local.stack import Stack
 _RUNNING = """
     SELECT clock_timestamp() AS at, job_id, attempt FROM jobs WHERE state = 'running'
 """
-_LEFT = "SELECT count(*) FROM jobs WHERE completed_at IS NULL"
+_LEFT = "SELECT count(*) FROM jobs WHERE completed_at IS NULL AND state <> 'blocked'"
 _UNSENT = "SELECT count(*) FROM settlements WHERE sent_at IS NULL"
 _HELD = "SELECT count(*) FROM holds WHERE state = 'held'"
 _JOBS = """
@@ -24,8 +24,11 @@ _JOBS = """
     FROM jobs WHERE project_id = $1
 """
 _KEYS = "SELECT key, job_id FROM idempotency WHERE project_id = $1"
-_ATTEMPTS = "SELECT job_id, attempt, started_at, finished_at, outcome, error FROM attempts"
-_ENTRIES = "SELECT job_id, kind, amount_nanousd FROM ledger"
+_ATTEMPTS = """
+    SELECT job_id, attempt, started_at, finished_at, outcome, error
+    FROM attempts JOIN (SELECT job_id FROM jobs WHERE project_id = $1) j USING (job_id)
+"""
+_ENTRIES = "SELECT job_id, kind, amount_nanousd FROM ledger WHERE project_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,39 +81,51 @@ class Books:
     """The databases of job-service and cost-service, read by somebody else."""
 
     def __init__(self, jobs: asyncpg.Pool, costs: asyncpg.Pool) -> None:
-        self._jobs = jobs
-        self._costs = costs
+        self.jobs = jobs
+        self.costs = costs
+
+    async def now(self) -> datetime:
+        """Return the database's clock."""
+        moment: datetime = await self.jobs.fetchval("SELECT clock_timestamp()")
+        return moment
 
     async def running(self) -> Running | None:
         """Return what runs now; `None` if nothing does."""
-        rows = await self._jobs.fetch(_RUNNING)
+        rows = await self.jobs.fetch(_RUNNING)
         if not rows:
             return None
         return Running(rows[0]["at"], frozenset((row["job_id"], row["attempt"]) for row in rows))
 
-    async def wait_until_over(self, seconds: float) -> None:
-        """Return when no job is left, no settlement unsent and no hold open."""
+    async def left_over(self, seconds: float) -> dict[str, int]:
+        """Return what is not over after so long: jobs, unsent settlements, open holds.
+
+        Returns at once when nothing is. A job that is blocked on its budget is not waited for.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            left = {
-                "jobs": await self._jobs.fetchval(_LEFT),
-                "unsent settlements": await self._jobs.fetchval(_UNSENT),
-                "open holds": await self._costs.fetchval(_HELD),
-            }
-            if not any(left.values()):
-                return
-            assert time.monotonic() < deadline, f"not over after {seconds:.0f} s: {left}"
+            left = await self._left()
+            if not any(left.values()) or time.monotonic() > deadline:
+                return {name: count for name, count in left.items() if count}
             await asyncio.sleep(0.1)
+
+    async def _left(self) -> dict[str, int]:
+        return {
+            "jobs": await self.jobs.fetchval(_LEFT),
+            "unsent settlements": await self.jobs.fetchval(_UNSENT),
+            "open holds": await self.costs.fetchval(_HELD),
+        }
 
     async def evidence(self, project_id: str) -> Evidence:
         """Return everything that was written."""
-        jobs = [Job(**row) for row in await self._jobs.fetch(_JOBS, project_id)]
-        keys = await self._jobs.fetch(_KEYS, project_id)
+        jobs = [Job(**row) for row in await self.jobs.fetch(_JOBS, project_id)]
+        keys = await self.jobs.fetch(_KEYS, project_id)
+        attempts = await self.jobs.fetch(_ATTEMPTS, project_id)
+        entries = await self.costs.fetch(_ENTRIES, project_id)
         return Evidence(
             jobs={job.job_id: job for job in jobs},
             keys={row["key"]: row["job_id"] for row in keys},
-            attempts=[Attempt(**row) for row in await self._jobs.fetch(_ATTEMPTS)],
-            entries=[Entry(**row) for row in await self._costs.fetch(_ENTRIES)],
+            attempts=[Attempt(**row) for row in attempts],
+            entries=[Entry(**row) for row in entries],
         )
 
 
@@ -121,6 +136,7 @@ async def open_books(stack: Stack) -> AsyncIterator[Books]:
 
         async def connect(service: str) -> asyncpg.Pool:
             url = stack.database_url(service)
+            # Connections that a crash of Postgres cut are made anew by the pool.
             return await connections.enter_async_context(
                 asyncpg.create_pool(url, min_size=1, max_size=2)
             )

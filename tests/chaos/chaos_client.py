@@ -14,7 +14,7 @@ import aiohttp
 from chaos_work import body_of
 
 PASSWORD = "correct horse battery staple"
-SECONDS_FOR_ONE = 90.0
+SECONDS_FOR_ONE = 180.0
 AT_ONCE = 16
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
@@ -28,23 +28,41 @@ class Unanswered(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A server error, when it was asked for and came, and whether it said when to come again."""
+
+    asked_at: float
+    at: float
+    status: int
+    detail: str
+    says_when: bool
+
+
 @dataclass
 class SubmittingClient:
     """Knows the job that each number became.
 
     Attributes:
         project_id: Where they are.
+        at_once: How many requests may be under way.
         job_ids: Number -> job.
         repeats: How many requests had to be sent again, and why.
+        refusals: The answers among them.
     """
 
     session: aiohttp.ClientSession
     project_id: str
+    at_once: int = AT_ONCE
     job_ids: dict[int, str] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
-    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    refusals: list[Refusal] = field(default_factory=list)
+    _places: asyncio.Semaphore = field(init=False)
 
-    async def submit_wave(self, numbers: Sequence[int], seconds: float) -> None:
+    def __post_init__(self) -> None:
+        self._places = asyncio.Semaphore(self.at_once)
+
+    async def submit_wave(self, numbers: Sequence[int], seconds: float = 0.0) -> None:
         """Submit these jobs, spread evenly over some time, and return when all are accepted."""
         async with asyncio.TaskGroup() as tasks:
             for number in numbers:
@@ -72,26 +90,34 @@ class SubmittingClient:
         Raises:
             Unanswered: The answer, if there is one, leaves open whether there is a job.
         """
-        headers = {"Idempotency-Key": f"chaos-{number}"}
+        headers, asked_at = {"Idempotency-Key": f"chaos-{number}"}, time.monotonic()
         try:
             async with self.session.post(
                 "/api/v1/jobs", json=body_of(number), headers=headers
             ) as answer:
                 if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise Unanswered(f"{answer.status} {(await answer.json())['detail']}")
+                    raise await self._refused(answer, asked_at)
                 assert answer.status == HTTPStatus.ACCEPTED, await answer.text()
                 return str((await answer.json())["job_id"])
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unanswered(type(error).__name__) from error
 
+    async def _refused(self, answer: aiohttp.ClientResponse, asked_at: float) -> Unanswered:
+        detail = (await answer.json())["detail"]
+        says_when = "Retry-After" in answer.headers
+        self.refusals.append(Refusal(asked_at, time.monotonic(), answer.status, detail, says_when))
+        return Unanswered(f"{answer.status} {detail}")
+
 
 @asynccontextmanager
-async def submitting_client(gateway_url: str) -> AsyncIterator[SubmittingClient]:
+async def submitting_client(
+    gateway_url: str, name: str = "chaos", at_once: int = AT_ONCE
+) -> AsyncIterator[SubmittingClient]:
     """Register somebody, make an API key, and submit with that."""
     async with aiohttp.ClientSession(gateway_url) as session:
         person = {
-            "email": "chaos@example.org",
-            "username": "chaos",
+            "email": f"{name}@example.org",
+            "username": name,
             "name": "Chaos",
             "password": PASSWORD,
         }
@@ -107,7 +133,7 @@ async def submitting_client(gateway_url: str) -> AsyncIterator[SubmittingClient]
         timeout=aiohttp.ClientTimeout(total=20),
         connector=aiohttp.TCPConnector(limit=0),
     ) as session:
-        yield SubmittingClient(session, project_id)
+        yield SubmittingClient(session, project_id, at_once)
 
 
 async def _post(

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-LOCKS = ("runtime.txt", "dev.txt", "bootstrap.txt", "model.txt")
+LOCKS = ("runtime.txt", "dev.txt", "bootstrap.txt", "model.txt", "peers.txt")
 
 
 @pytest.mark.parametrize("name", LOCKS)

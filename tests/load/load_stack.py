@@ -43,6 +43,7 @@ class Weir:
     api_key: str
     jobs_database_url: str
     ledger_database_url: str
+    redis_url: str
 
 
 @contextmanager
@@ -77,6 +78,7 @@ def running_weir() -> Iterator[Weir]:
             api_key=_new_key(stack.gateway_url),
             jobs_database_url=stack.database_url("job-service"),
             ledger_database_url=stack.database_url("cost-service"),
+            redis_url=stack.valkey.url,
         )
     finally:
         stack.down()

@@ -1,4 +1,4 @@
-"""A call that a client made: counted when it ends, and ended when nobody waits for it.
+"""A call that a client made: counted when it begins and ends, and ended when nobody waits for it.
 
 grpc.aio leaves an RPC running if its caller is cancelled at an unlucky moment,
 until the call object is collected.
@@ -24,6 +24,7 @@ class Outcome:
         self._method = method
         self._started = time.perf_counter()
         self._recorded = False
+        metrics.started(method)
 
     def record(self, code: grpc.StatusCode) -> None:
         """Count the call, unless it is counted already."""

@@ -102,6 +102,7 @@ class CallInterceptor(WrappingInterceptor):
         )
         rpc_service = method[1:].rpartition("/")[0]
         started, code = time.perf_counter(), "UNKNOWN"
+        self._metrics.started(method)
         try:
             async with answering_errors(method, context, domain=self._domain), _deadline():
                 self._callers.admit(rpc_service, context)

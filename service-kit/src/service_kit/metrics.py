@@ -47,6 +47,12 @@ class GrpcMetrics:
     """
 
     def __init__(self, side: str, registry: CollectorRegistry) -> None:
+        self._started = Counter(
+            f"grpc_{side}_started_total",
+            "Calls begun; what is not handled yet is under way.",
+            ["grpc_service", "grpc_method"],
+            registry=registry,
+        )
         self._handled = Counter(
             f"grpc_{side}_handled_total",
             "Calls finished, by outcome.",
@@ -61,8 +67,13 @@ class GrpcMetrics:
             registry=registry,
         )
 
+    def started(self, method: str) -> None:
+        """Record that a call of the full method name began."""
+        _, service, name = method.split("/", 2)
+        self._started.labels(service, name).inc()
+
     def finished(self, method: str, code: str, seconds: float) -> None:
-        """Record one call of the full method name ("/package.Service/Method")."""
+        """Record the end of one call of the full method name ("/package.Service/Method")."""
         _, service, name = method.split("/", 2)
         self._handled.labels(service, name, code).inc()
         self._seconds.labels(service, name).observe(seconds)

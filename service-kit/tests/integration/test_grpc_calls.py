@@ -119,6 +119,8 @@ async def test_both_sides_count(loopback, call, kind, counted, becomes):
     assert await becomes(lambda: counted(registry, "client", **labels) == 1)
     timed = {"grpc_service": "test.v1.EchoService", "grpc_method": kind}
     assert loopback.registry.get_sample_value("grpc_server_handling_seconds_count", timed) == 1
+    assert loopback.registry.get_sample_value("grpc_server_started_total", timed) == 1
+    assert registry.get_sample_value("grpc_client_started_total", timed) == 1
 
 
 async def test_absent_server_is_unavailable_at_once(pki, call, counted, becomes):

@@ -25,6 +25,19 @@ def test_registries_are_apart():
     assert other.get_sample_value("grpc_server_handled_total", labels) is None
 
 
+def test_calls_under_way_can_be_told():
+    """What began and is not handled is under way."""
+    registry = new_registry("a")
+    calls = kit_metrics(registry).client
+    for _ in range(3):
+        calls.started("/p.S/M")
+    calls.finished("/p.S/M", "OK", 0.1)
+
+    labels = {"grpc_service": "p.S", "grpc_method": "M"}
+    handled = registry.get_sample_value("grpc_client_handled_total", labels | {"grpc_code": "OK"})
+    assert registry.get_sample_value("grpc_client_started_total", labels) - handled == 2
+
+
 def test_clients_make_no_series():
     """X-S4: unknown methods and unmatched paths all count as _OTHER."""
     registry = new_registry("gateway")

@@ -127,7 +127,7 @@ class Surroundings:
     environment: Mapping[str, str]
     """For all services."""
     overrides: Mapping[str, Mapping[str, str]]
-    """For one service, by its name."""
+    """For one service, by its name; for its second process alone by `job-service-1`."""
     cloud: Cloud | None = None
     """The one on this machine, if there is one."""
 
@@ -184,6 +184,7 @@ class Surroundings:
             **self._own(instance),
             **self.environment,
             **self.overrides.get(service.name, {}),
+            **self.overrides.get(instance.name, {}),
         }
 
     def _own(self, instance: Instance) -> dict[str, str]:

@@ -5,9 +5,10 @@
     ...
     stack.down()
 
-Tests pass `environment` (settings for every service), `services` (for one, by its name),
-`replicas` (by service name) and `stop_with_launcher=True`, so that nothing outlives them. With
-`yotta=True` a llama.cpp server is started too, and the router takes it for the cloud.
+Tests pass `environment` (settings for every service), `services` (for one, by its name; for its
+second process alone, as `job-service-1`), `replicas` (by service name) and
+`stop_with_launcher=True`, so that nothing outlives them. With `yotta=True` a llama.cpp server is
+started too, and the router takes it for the cloud.
 """
 
 import signal

@@ -21,7 +21,7 @@ def surroundings(home: Path, **replicas: int) -> Surroundings:
         ports=ports,
         replicas={name.replace("_", "-"): count for name, count in replicas.items()},
         environment={"LOG_LEVEL": "WARNING", "ENGINE_SLOTS": "1"},
-        overrides={"gpu-worker": {"ENGINE_SLOTS": "2"}},
+        overrides={"gpu-worker": {"ENGINE_SLOTS": "2"}, "gpu-worker-1": {"ENGINE_SLOTS": "3"}},
     )
 
 
@@ -93,3 +93,11 @@ def test_only_some_services_get_a_database(tmp_path: Path) -> None:
     }
 
     assert with_database == {"auth-service", "job-service", "cost-service"}
+
+
+def test_second_process_may_be_told_something_else(tmp_path: Path) -> None:
+    """Settings by the name of a process go beyond those of its service."""
+    around = surroundings(tmp_path, gpu_worker=3)
+    slots = [around.environment_of(each)["ENGINE_SLOTS"] for each in around.instances("gpu-worker")]
+
+    assert slots == ["2", "3", "2"]

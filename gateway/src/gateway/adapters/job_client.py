@@ -10,6 +10,7 @@ import grpc
 from weir.job.v1 import job_service_pb2 as pb
 from weir.job.v1 import job_service_pb2_grpc as pb_grpc
 
+from service_kit.failpoints import failpoint
 from service_kit.grpc_client import NO_DEADLINE
 from service_kit.grpc_errors import rpc_errors
 
@@ -25,6 +26,7 @@ class JobClient:
     async def create_job(self, request: pb.CreateJobRequest) -> pb.Job:
         with rpc_errors():
             response = await self._jobs.CreateJob(request)
+        await failpoint("after_job_created")
         return response.job
 
     async def get_job(self, project_id: str, job_id: str) -> pb.Job:
