@@ -65,9 +65,9 @@ WITHOUT_LEASE_TOKEN = Mutant(
     "job-service",
     [
         Change(
-            "job_service/adapters/postgres_jobs.py",
-            "        return jobs.c.lease_token == was.lease_token\n",
-            "        return jobs.c.job_id == was.id\n",
+            "job_service/adapters/job_statements.py",
+            '    "leased": "lease_token = :was_lease_token",\n',
+            '    "leased": "true",\n',
         ),
     ],
 )

@@ -10,6 +10,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What reads the wall clock of a process, by its last word.
 WALL_CLOCKS = {"now", "utcnow", "today", "time", "time_ns"}
+# Nothing is leased, due or booked by these.
+ALLOWED = {
+    "cost-service/src/cost_service/__main__.py": "the date that import-prices proposes",
+    "cost-service/src/cost_service/usecases/export_ledger.py": "which days an export has unasked",
+}
 READERS = {"datetime", "date", "clock", "_clock", "time"}
 
 
@@ -42,7 +47,7 @@ def test_process_clock_is_never_read(service):
         for line in wall_clock_reads(file.read_text())
     }
 
-    assert reads == set()
+    assert {read for read in reads if read.partition(":")[0] not in ALLOWED} == set()
 
 
 @pytest.mark.parametrize("read", ["self.clock.now()", "datetime.now(UTC)", "time.time()"])
