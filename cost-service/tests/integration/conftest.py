@@ -155,11 +155,12 @@ async def database(migrated_database, kept_database):
 
 async def empty(superuser_url):
     """Empty the tables, the append-only ones too, but for the shipped prices: a superuser can."""
-    tables = ", ".join([*MUTABLE, *APPEND_ONLY])
+    # A tenth of what TRUNCATE takes, which makes new files for each table and index.
+    deletes = ";".join(f"DELETE FROM {table}" for table in (*MUTABLE, *APPEND_ONLY))
     connection = await asyncpg.connect(superuser_url)
     try:
         await connection.execute(
-            f"SET session_replication_role = replica; TRUNCATE {tables} RESTART IDENTITY;"
+            f"SET session_replication_role = replica; {deletes};"
             "DELETE FROM prices WHERE price_version <> '1';"
             "DELETE FROM price_versions WHERE price_version <> '1'"
         )

@@ -12,9 +12,8 @@ from cost_service.domain.period import PeriodKind
 
 from .conftest import DEFAULT_ALLOWANCE, SCALE, api_key, check_books, project, team
 
-ROUNDS = 20
 # WEIR_TEST_SCALE=20 for the hundred rounds of the fault list.
-CAP_ROUNDS = 5 * SCALE
+ROUNDS = 5 * SCALE
 SEED = 20261122
 
 
@@ -42,7 +41,7 @@ class TestRaces:
         Each hold counts in five budgets, of a project, its team and a key, by day, month and in
         total; in each round another one of them has the room for 50.
         """
-        for number in range(CAP_ROUNDS):
+        for number in range(ROUNDS):
             scopes = [
                 project(f"p{number}", default=False),
                 team(f"t{number}"),

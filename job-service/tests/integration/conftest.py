@@ -168,9 +168,11 @@ def job_database(migrated_database):
 async def postgres_store(job_database):
     url, superuser_url = job_database
     connection = await asyncpg.connect(superuser_url)
-    # Only the superuser can empty the append-only ones.
+    # Only the superuser can empty the append-only ones. It takes a tenth of what TRUNCATE takes,
+    # which makes new files for each table and index.
+    deletes = ";".join(f"DELETE FROM {table}" for table in metadata.tables)
     await connection.execute(
-        f"SET session_replication_role = replica; TRUNCATE {', '.join(metadata.tables)};"
+        f"SET session_replication_role = replica; {deletes};"
         "SET session_replication_role = DEFAULT"
     )
     engine = open_engine(url, application_name="test", pool_size=20, pool_timeout=10.0)
