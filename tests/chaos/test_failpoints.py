@@ -26,7 +26,7 @@ from chaos_work import LONG_TOKENS, PROMPT
 from weir_local.stack import Stack
 
 SCALE = int(os.environ.get("CHAOS_SCALE", "1"))
-WAVE = 40
+WAVE = 50
 # Held for ever, as far as anybody here waits.
 FOR_GOOD = 60.0
 # Shorter than a lease, and than Postgres lets a transaction idle.

@@ -75,3 +75,4 @@ def assert_outages_were_told(run: ChaosRun) -> None:
             if outage.began <= each.asked_at and each.at <= outage.ended
         ]
         assert all((each.status, each.says_when) == (503, True) for each in told), told
+    assert run.refusals or not run.outages, "nobody asked while Postgres was away"

@@ -91,6 +91,7 @@ WITH_TOKENS: Final = (COST, PRICE_BOOK, CORRECTION, REPORT)
 # What kinds of token are good here: those of people, and those exchanged for an API key.
 AUDIENCES: Final = ("weir", "weir-internal")
 POLL_SECONDS: Final = 2.0
+REPORT_CONNECTIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,16 @@ def handlers(
     unit_of_work: PostgresUnitOfWork,
     access: AccessChecks,
     registry: CollectorRegistry,
+    *,
+    reports: PostgresUnitOfWork,
 ) -> Handlers:
-    """Return the RPC services over a database and what is known of projects."""
+    """Return the RPC services over a database and what is known of projects.
+
+    `reports` is the same database for those that may read very much.
+    """
     meter = CostMetrics(registry)
     allowance = settings.default_allowance_nanousd
-    get_project_report = GetProjectReport(access, unit_of_work)
+    get_project_report = GetProjectReport(access, reports)
     open_budgets = OpenBudgets(
         unit_of_work,
         allowance,
@@ -159,11 +165,11 @@ def handlers(
         ),
         report=ReportHandlers(
             get_project_report,
-            GetTeamReport(unit_of_work),
-            GetPlatformReport(unit_of_work),
-            GetSavings(access, unit_of_work),
-            GetSuggestions(access, unit_of_work),
-            ExportLedger(access, unit_of_work, SystemClock()),
+            GetTeamReport(reports),
+            GetPlatformReport(reports),
+            GetSavings(access, reports),
+            GetSuggestions(access, reports),
+            ExportLedger(access, reports, SystemClock()),
         ),
     )
 
@@ -177,6 +183,11 @@ async def cost_service(settings: Settings) -> AsyncIterator[int]:
             settings.database_url, application_name=NAME, pool_size=settings.database_pool_size
         )
         stack.push_async_callback(engine.dispose)
+        # Of their own: reports over very much may take all of these, and no hold waits for that.
+        report_engine = open_engine(
+            settings.database_url, application_name=NAME, pool_size=REPORT_CONNECTIONS
+        )
+        stack.push_async_callback(report_engine.dispose)
         channel = open_channel(
             settings.auth_service_addresses,
             service="auth-service",
@@ -197,7 +208,13 @@ async def cost_service(settings: Settings) -> AsyncIterator[int]:
         await stack.enter_async_context(
             running(PeriodicLoop("denials", POLL_SECONDS, verifier.refresh, registry=registry))
         )
-        served = handlers(settings, PostgresUnitOfWork(sessions(engine)), access, registry)
+        served = handlers(
+            settings,
+            PostgresUnitOfWork(sessions(engine)),
+            access,
+            registry,
+            reports=PostgresUnitOfWork(sessions(report_engine)),
+        )
         yield await stack.enter_async_context(
             serving(
                 settings.grpc_address,
@@ -222,10 +239,11 @@ async def migrated(settings: MigrationSettings) -> None:
     from service_kit.migrate import run_migrations
 
     await run_migrations("cost_service", settings.url)
+    # Before the prices: whatever is wrong with those, the service may work with what is stored.
+    await set_grants(settings.url, role_of(settings.database_url or settings.url))
     loaded = await prices_loaded(settings, shipped_prices(), dry_run=False)
     if any(one.refused for one in loaded):
         raise PricesRefused(one.price_version for one in loaded if one.refused)
-    await set_grants(settings.url, role_of(settings.database_url or settings.url))
 
 
 def shipped_prices() -> str:

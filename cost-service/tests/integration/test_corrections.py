@@ -19,9 +19,11 @@ from cost_service.domain.errors import (
 )
 from cost_service.domain.settlement import EntryKind
 from cost_service.usecases.correct_charge import CorrectCharge
+from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.list_job_entries import ListJobEntries
 from service_kit.database import open_engine
-from service_kit.errors import PermissionDenied
+from service_kit.errors import InvalidArgument, PermissionDenied
+from service_kit.paging import encode_page_token
 
 from .conftest import OWNER, Money, check_books, empty
 
@@ -166,6 +168,18 @@ class TestCorrections:
         await check_books(database)
 
 
+async def test_latest_admission_is_the_highest_not_the_last_booked(money):
+    """Settlements may come out of order; a retried job's last admission is still its last."""
+    await money.hold("j1:1", 100)
+    await money.hold("j1:2", 100)
+    await money.post("j1:2", 50, target="yotta")
+    await money.post("j1:1", 60, target="local")
+
+    assert (await money.refund(50, "r1")).hold_id == "j1:2"
+    cost = await GetJobCost(money.access, money.work)(OWNER, "p1", "j1")
+    assert (cost.target, cost.charged_nanousd) == ("yotta", 60)
+
+
 async def test_what_was_not_charged_is_not_corrected(money):
     """Neither a hold nor a void can be refunded or surcharged, and the unknown is unknown."""
     await money.hold("held:1")
@@ -195,6 +209,24 @@ class TestEntries:
 
         assert [one.kind.value for one in (*page, *rest)] == ["post", "surcharge", "refund"]
         assert end == ""
+
+    @pytest.mark.usefixtures("charged")
+    async def test_one_token_asks_every_project(self, money, listing):
+        """Where nobody said which project, they are asked one after the other, on any page."""
+        await money.surcharge(1, "r1")
+        _, token = await listing(OWNER, "p1", "j1", 1, "")
+
+        with pytest.raises(JobCostNotFound):
+            await listing(OWNER, "p2", "j1", 1, token)
+        page, _ = await listing(OWNER, "p1", "j1", 1, token)
+        assert [one.kind.value for one in page] == ["surcharge"]
+
+    @pytest.mark.parametrize("position", [-1, 2**63, 2**70])
+    async def test_made_up_token_is_refused(self, listing, position):
+        """X-H2: a position that no entry can have is no server error."""
+        token = encode_page_token([position], scope=("job_entries", "j1"))
+        with pytest.raises(InvalidArgument):
+            await listing(OWNER, "p1", "j1", 1, token)
 
     @pytest.mark.usefixtures("charged")
     async def test_foreign_job_looks_absent(self, listing):

@@ -207,7 +207,7 @@ class TestRaces:
         shuffled = random.Random(SEED)
         await money.set_budget(DEFAULT_ALLOWANCE, "p0")
         await money.set_budget(0, "p1")
-        for number in range(ROUNDS):
+        for number in range(4 * ROUNDS):
             calls = [
                 money.hold(f"r{number}j{job}:1", 150, [project(f"p{job % 2}")]) for job in range(10)
             ]

@@ -131,12 +131,9 @@ async def loopback(database, pki, issuer):
     )
     engine = open_engine(database, application_name="test")
     registry = new_registry("cost-service")
-    served = handlers(
-        settings,
-        PostgresUnitOfWork(sessions(engine)),
-        AccessChecks(Projects(), SystemClock()),
-        registry,
-    )
+    work = PostgresUnitOfWork(sessions(engine))
+    access = AccessChecks(Projects(), SystemClock())
+    served = handlers(settings, work, access, registry, reports=work)
     async with serving_loopback(
         pki,
         "cost-service",

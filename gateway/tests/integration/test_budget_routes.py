@@ -74,9 +74,18 @@ async def test_refused_top_ups(http, script, person, code, reason, status):
     """Each refusal has its status."""
     script.answers["TopUpBudget"] = refusal(code, reason)
 
-    answer = await http.post(TOP_UP, headers=person, json={"amount": 1})
+    headers = {**person, "Idempotency-Key": "k1"}
+    answer = await http.post(TOP_UP, headers=headers, json={"amount": 1})
 
     assert (answer.status_code, answer.json()["title"]) == (status, reason)
+
+
+async def test_top_up_needs_a_key(http, script, person):
+    """Repeated for want of an answer, it would add again."""
+    answer = await http.post(TOP_UP, headers=person, json={"amount": 1})
+
+    assert (answer.status_code, answer.json()["metadata"]) == (400, {"field": "Idempotency-Key"})
+    assert not script.of("TopUpBudget")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ async def test_amounts_that_are_none(http, script, person, method, path, field, 
     bad = await http.request(
         method,
         path,
-        headers={**person, "content-type": "application/json"},
+        headers={**person, "content-type": "application/json", "Idempotency-Key": "k1"},
         content=f'{{"{field}": {amount}}}',
     )
 
@@ -118,7 +127,8 @@ async def test_amounts_that_are_none(http, script, person, method, path, field, 
 )
 async def test_what_is_not_offered(http, script, person, method, path, body):
     """An empty top-up, an unknown period or field, and taking the monthly budget away: 422."""
-    answer = await http.request(method, path, headers=person, json=body)
+    headers = {**person, "Idempotency-Key": "k1"}
+    answer = await http.request(method, path, headers=headers, json=body)
 
     assert answer.status_code == 422, answer.text
     assert not script.of("TopUpBudget") + script.of("SetBudget") + script.of("ClearBudget")

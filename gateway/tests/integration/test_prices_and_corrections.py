@@ -90,6 +90,7 @@ async def test_version_of_now(http, script, person):
     [
         ("price_version", "a b"),
         ("valid_from", "2027-01-01T00:00:00"),
+        ("valid_from", "9999-12-31T23:59:59-23:59"),
         ("note", "x" * 201),
         ("prices", []),
         ("prices", [{**VERSION["prices"][0], "input_usd_per_million": -1}]),

@@ -172,8 +172,7 @@ async def postgres_store(job_database):
     # which makes new files for each table and index.
     deletes = ";".join(f"DELETE FROM {table}" for table in metadata.tables)
     await connection.execute(
-        f"SET session_replication_role = replica; {deletes};"
-        "SET session_replication_role = DEFAULT"
+        f"SET session_replication_role = replica; {deletes};SET session_replication_role = DEFAULT"
     )
     engine = open_engine(url, application_name="test", pool_size=20, pool_timeout=10.0)
     yield PostgresStore(engine, connection)

@@ -286,6 +286,19 @@ class TestRetried:
         assert reader.types[-4:] == ["failed", "retried", "running", "completed"]
         assert reader.job.admission == 2
 
+    async def test_end_that_names_no_admission_is_one(self, stage):
+        """Replicas of before wrote none: whoever watches such a job must not wait for ever."""
+        stage.run()
+        stage.job = replace(stage.job, admission=2, state=JobState.FAILED)
+        stage.store.tables.jobs[stage.job.id] = stage.job
+        stage.tell("failed", attempt=stage.attempt)
+        reader = Reader()
+        reading = asyncio.ensure_future(reader.read(stage.watch, stage.job.id))
+        await until(lambda: len(stage.feeds) == 1)
+        await stage.look()
+        await asyncio.wait_for(reading, 5)
+        assert reader.job.admission == 2
+
     async def test_end_long_ago_is_looked_up(self, stage):
         """A feed keeps the last changes; an end before them is one of those that are looked up."""
         stage.run()

@@ -35,7 +35,7 @@ _LOCK: Final = text(
     SELECT h.hold_id FROM holds h JOIN ledger l ON l.hold_id = h.hold_id AND l.kind = 'post'
     WHERE h.job_id = :job_id
       AND (CAST(:wanted AS text) = '' OR h.hold_id = :wanted)
-    ORDER BY l.entry_id DESC LIMIT 1
+    ORDER BY CAST(split_part(h.hold_id, ':', 2) AS bigint) DESC LIMIT 1
     FOR UPDATE OF h
     """
 )

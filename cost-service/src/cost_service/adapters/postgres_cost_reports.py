@@ -64,7 +64,7 @@ def _sums(where: str, dimensions: Sequence[Dimension]) -> str:
                CAST(created_at AT TIME ZONE 'UTC' AS date) AS day, {columns},
                CASE WHEN kind IN ('post', 'void')
                      AND (again.job_id IS NULL OR {_ADMISSION} = again.admission)
-                    THEN job_state END AS ended
+                    THEN nullif(job_state, '') END AS ended
         FROM ledger LEFT JOIN again USING (job_id) WHERE {where} {PERIOD}
     ), finest AS (
         SELECT day, {columns}, sum(charged) AS cost_nanousd,

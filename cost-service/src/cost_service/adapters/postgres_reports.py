@@ -27,7 +27,8 @@ _JOB: Final = text(
         )
         ORDER BY CAST(split_part(h.hold_id, ':', 2) AS bigint) DESC
     ), latest AS (
-        SELECT * FROM entries WHERE kind IN ('post', 'void') ORDER BY entry_id DESC LIMIT 1
+        SELECT * FROM entries WHERE kind IN ('post', 'void')
+        ORDER BY CAST(split_part(hold_id, ':', 2) AS bigint) DESC LIMIT 1
     ), sums AS (
         SELECT coalesce(sum({CHARGED}), 0) AS charged_nanousd,
                coalesce(sum(tokens_input) FILTER (WHERE kind = 'post'), 0) AS tokens_input,

@@ -36,7 +36,8 @@ class ListJobEntries:
         """
         require_id("job_id", job_id)
         project = await self.access.require(caller, project_id, "costs:read")
-        scope = ("job_entries", project.project_id, job_id)
+        # Without the project: a person's projects are tried one after the other with one token.
+        scope = ("job_entries", job_id)
         size = page_size(requested_size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
         after = _position(decode_page_token(page_token, scope=scope))
         async with self.unit_of_work() as work:
@@ -51,7 +52,7 @@ def _position(position: list[str | int] | None) -> int:
     match position:
         case None:
             return 0
-        case [int(entry_id)]:
+        case [int(entry_id)] if 0 <= entry_id < 2**63:
             return entry_id
         case _:
             raise InvalidArgument("page_token", "This page token does not belong to this query.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from cost_service.domain.prices import PriceVersion
@@ -52,11 +52,11 @@ def _position(position: list[str | int] | None) -> datetime | None:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        if moment.tzinfo is None:
+            raise _foreign()
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _foreign() from error
-    if moment.tzinfo is None:
-        raise _foreign()
-    return moment
 
 
 def _foreign() -> InvalidArgument:

@@ -107,6 +107,16 @@ async def idempotency_key(
 IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
 
+async def required_idempotency_key(key: IdempotencyKey) -> str:
+    """Return the key of what changes money: done twice for want of one, nobody could tell."""
+    if not key:
+        raise InvalidArgument("Idempotency-Key", "This needs an Idempotency-Key.")
+    return key
+
+
+RequiredIdempotencyKey = Annotated[str, Depends(required_idempotency_key)]
+
+
 async def openai_project(
     openai_project: Annotated[
         str | None, Header(description="The project that is meant; a person's default project.")

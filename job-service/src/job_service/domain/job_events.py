@@ -39,9 +39,10 @@ class LifecycleRecord:
         return self.type in FINAL_STATES
 
     @property
-    def admission(self) -> int:
-        """The admission that is over with this; final changes name theirs."""
-        return int(self.details.get("admission", 1))
+    def admission(self) -> int | None:
+        """The admission that is over with this; `None` where it was told before they were named."""
+        named = self.details.get("admission")
+        return None if named is None else int(named)
 
     @property
     def delta_count(self) -> int | None:

@@ -240,7 +240,7 @@ class JobFeeds:
             job, final = jobs.get(feed.job_id), feed.story.final
             if job is None or final is None:
                 continue
-            if job.state.is_final and job.admission == final.admission:
+            if job.state.is_final and final.admission in (None, job.admission):
                 feed.story.end(job)
                 feed.tell()
             else:

@@ -12,7 +12,7 @@ from gateway.entrypoints.dependencies import (
     SECURITY,
     CurrentCaller,
     EdgeParts,
-    IdempotencyKey,
+    RequiredIdempotencyKey,
     checked_project_id,
 )
 from gateway.entrypoints.schemas.budgets import (
@@ -66,12 +66,12 @@ async def top_up_project_budget(
     body: TopUpBody,
     edge: EdgeParts,
     _: CurrentCaller,
-    request_id: IdempotencyKey,
+    request_id: RequiredIdempotencyKey,
 ) -> BudgetView:
     """Add to a budget, and return it as it is then.
 
-    The same `Idempotency-Key` adds once and returns the first answer. Work that waits for the
-    budget goes on within a second or two.
+    Needs an `Idempotency-Key`; the same one adds once and returns the first answer. Work that
+    waits for the budget goes on within a second or two.
     """
     budget = await edge.budgets.top_up_budget(
         checked_project_id(project_id), body.amount, BudgetPeriod(body.period), request_id

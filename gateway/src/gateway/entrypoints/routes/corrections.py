@@ -12,8 +12,8 @@ from gateway.entrypoints.dependencies import (
     SECURITY,
     CurrentCaller,
     EdgeParts,
-    IdempotencyKey,
     NamedProject,
+    RequiredIdempotencyKey,
 )
 from gateway.entrypoints.routes.costs import JobCostNotFound
 from gateway.entrypoints.routes.jobs import in_project
@@ -23,7 +23,6 @@ from gateway.entrypoints.schemas.corrections import (
     LedgerEntryView,
 )
 from gateway.entrypoints.strict_json import StrictJsonRoute
-from service_kit.errors import InvalidArgument
 from service_kit.ids import is_uuid
 
 router = APIRouter(
@@ -67,7 +66,7 @@ async def refund_job(
     body: CorrectionBody,
     edge: EdgeParts,
     _: CurrentCaller,
-    request_id: IdempotencyKey,
+    request_id: RequiredIdempotencyKey,
 ) -> LedgerEntryView:
     """Give back some of a job's charge; for administrators, in person.
 
@@ -76,7 +75,7 @@ async def refund_job(
     _require_job_id(job_id)
     entry = await edge.corrections.refund(
         pb.RefundJobRequest(
-            request_id=_required(request_id),
+            request_id=request_id,
             job_id=job_id,
             admission=body.admission or 0,
             amount_nanousd=body.amount,
@@ -92,7 +91,7 @@ async def surcharge_job(
     body: CorrectionBody,
     edge: EdgeParts,
     _: CurrentCaller,
-    request_id: IdempotencyKey,
+    request_id: RequiredIdempotencyKey,
 ) -> LedgerEntryView:
     """Charge more for a job; for administrators, in person.
 
@@ -101,7 +100,7 @@ async def surcharge_job(
     _require_job_id(job_id)
     entry = await edge.corrections.surcharge(
         pb.SurchargeJobRequest(
-            request_id=_required(request_id),
+            request_id=request_id,
             job_id=job_id,
             admission=body.admission or 0,
             amount_nanousd=body.amount,
@@ -114,10 +113,3 @@ async def surcharge_job(
 def _require_job_id(job_id: str) -> None:
     if not is_uuid(job_id):
         raise JobCostNotFound(job_id[:64])
-
-
-def _required(request_id: str) -> str:
-    # A retry without one would book again, and nobody could tell.
-    if not request_id:
-        raise InvalidArgument("Idempotency-Key", "A correction needs an Idempotency-Key.")
-    return request_id

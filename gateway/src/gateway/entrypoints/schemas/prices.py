@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from gateway.entrypoints.schemas.base import RequestBody, UsdAmount, View
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("no such moment in UTC") from error
+
 
 PriceName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -26,7 +34,7 @@ class AddPriceVersionBody(RequestBody):
     """A new version of the price book, with all its prices."""
 
     price_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-    valid_from: AwareDatetime | None = None
+    valid_from: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     """Now where it is missing; never in the past."""
     note: Annotated[str, Field(max_length=200)] = ""
     prices: Annotated[list[PriceBody], Field(min_length=1, max_length=1000)]
