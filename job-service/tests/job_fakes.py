@@ -20,15 +20,11 @@ from job_service.domain.execution import (
     Progress,
     Started,
 )
-from job_service.domain.job import (
-    CLAIMABLE_STATES,
-    BudgetScope,
-    Job,
-    JobState,
-    RetryPolicy,
-)
+from job_service.domain.job import BudgetScope, Job
 from job_service.domain.job_events import LifecycleRecord
+from job_service.domain.job_state import CLAIMABLE_STATES, JobState
 from job_service.domain.lifecycle import event_of
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind, JobSpecification, Message, Operation, Sampling
 from job_service.domain.targets import Model, Target, agree_terms

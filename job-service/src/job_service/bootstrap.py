@@ -24,7 +24,7 @@ from job_service.adapters.redis_deltas import RedisChanges, RedisDeltas
 from job_service.adapters.redis_hints import LISTEN_SECONDS, RedisHints
 from job_service.adapters.router_client import KeptTargets, RouterExecutor
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
-from job_service.domain.job import RetryPolicy
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.entrypoints.dead_letter_handlers import DeadLetterHandlers, DeadLetterUseCases
 from job_service.entrypoints.job_handlers import JobHandlers, JobUseCases
 from job_service.settings import Settings

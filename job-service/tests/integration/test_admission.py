@@ -13,7 +13,7 @@ from job_service.domain.errors import (
     ModelNotFound,
 )
 from job_service.domain.execution import Delta
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind, Message, Sampling
 from job_service.usecases import unblock_jobs

@@ -18,7 +18,7 @@ from job_service.domain.errors import (
     ModelNotFound,
 )
 from job_service.domain.execution import Dispatching, Progress
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.usecases.ports import DeadLetterPosition
 from service_kit.errors import ServiceError

@@ -22,7 +22,8 @@ from job_fakes import (
 )
 
 from job_service.domain.execution import Delta, Dispatching, Progress
-from job_service.domain.job import AMBIGUOUS, INTERRUPTED, JobState
+from job_service.domain.job import AMBIGUOUS, INTERRUPTED
+from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind
 from job_service.usecases import dispatch_jobs, expire_blocked

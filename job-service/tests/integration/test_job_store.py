@@ -23,7 +23,7 @@ from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError
 
 from job_service.domain.execution import Delta, Dispatching, Progress, Started
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.receipt import Receipt, ReceiptKey, statement_of
 from job_service.domain.settlement import settlement_of
 from job_service.domain.specification import JobKind, JobSpecification, Message, Residency, Sampling

@@ -22,8 +22,8 @@ from job_service.domain.execution import (
     Released,
     Started,
 )
-from job_service.domain.job import JobState
 from job_service.domain.job_events import LifecycleRecord
+from job_service.domain.job_state import JobState
 from job_service.domain.specification import AUTO, JobKind, Residency, Sampling
 from job_service.entrypoints import convert, convert_dead_letters
 from job_service.usecases.get_dead_letter import DeadLetter

@@ -6,7 +6,7 @@ import pytest
 from job_fakes import ANSWER, DECISION, HELLO, a_job, admitted, an_error
 
 from job_service.domain.execution import Dispatching, Released
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from service_kit.errors import ErrorCode
 
 FULL = an_error("NO_CAPACITY", ErrorCode.RESOURCE_EXHAUSTED)

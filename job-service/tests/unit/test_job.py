@@ -31,9 +31,9 @@ from job_service.domain.job import (
     Dispatch,
     IllegalTransition,
     Job,
-    JobState,
-    RetryPolicy,
 )
+from job_service.domain.job_state import JobState
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.domain.settlement import SettlementKind, orphan_settlement, settlement_of
 from job_service.domain.specification import JobKind
 from service_kit.errors import ErrorCode

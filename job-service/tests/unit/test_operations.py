@@ -34,7 +34,7 @@ from job_service.domain.execution import (
     Progress,
     Verdict,
 )
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.specification import (
     AUTO,
     MAX_INPUTS,

@@ -38,7 +38,7 @@ from job_service.domain.decision import Complexity
 from job_service.domain.digests import output_digest, prompt_digest
 from job_service.domain.errors import JobFailed, JobNotFinished, JobNotFound, ReceiptNotFound
 from job_service.domain.execution import Delta, Finished, FinishReason
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.receipt import ReceiptKey, statement_of
 from job_service.domain.result_statement import MAX_STATEMENT_BYTES, read_result
 from job_service.domain.specification import JobKind, Message

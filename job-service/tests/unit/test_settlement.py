@@ -6,7 +6,7 @@ from job_fakes import a_job
 from job_service.adapters import documents
 from job_service.adapters.cost_client import outcome_to_proto
 from job_service.domain.decision import Complexity, RouteDecision
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.settlement import Outcome, settlement_of
 
 

@@ -3,7 +3,7 @@
 from job_fakes import ANSWER, DECISION, STARTED, a_job, admitted, an_error, until
 
 from job_service.domain.execution import Delta
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.domain.specification import JobKind
 from job_service.usecases.execute_attempt import StopReason, StopSignal
 

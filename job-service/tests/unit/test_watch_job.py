@@ -12,7 +12,7 @@ from job_fakes import FakeStore, a_job, until
 from readers import Reader
 
 from job_service.domain.errors import EventCursorInvalid, JobNotFound
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.usecases.job_feeds import ENDED_AT_ONCE, PAGE, JobFeeds
 from job_service.usecases.watch_job import WatchJob
 from service_kit.errors import Unavailable

@@ -16,7 +16,8 @@ from sqlalchemy.types import TypeEngine
 
 from job_service.adapters.job_rows import STAMPS
 from job_service.adapters.tables import jobs
-from job_service.domain.job import CLAIMABLE_STATES, FINAL_STATES, Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import CLAIMABLE_STATES, FINAL_STATES, JobState
 
 Fence = Literal["leased", "unleased"]
 

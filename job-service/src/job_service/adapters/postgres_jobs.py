@@ -38,7 +38,8 @@ from job_service.adapters.job_statements import (
 )
 from job_service.adapters.tables import jobs, settlements
 from job_service.domain.execution import Progress
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.domain.lifecycle import event_of
 from job_service.usecases.ports import Depths, JobPosition
 

@@ -20,8 +20,8 @@ from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from job_service.adapters.tables import lifecycle_events as events
-from job_service.domain.job import JobState
 from job_service.domain.job_events import LifecycleRecord
+from job_service.domain.job_state import JobState
 from service_kit.database import database_errors
 
 others = events.alias("others")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from job_service.domain.job import FINAL_STATES, JobState
+from job_service.domain.job_state import FINAL_STATES, JobState
 from job_service.usecases.ports import Depths
 
 

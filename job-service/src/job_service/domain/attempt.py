@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 
 
 @dataclass(frozen=True, slots=True)

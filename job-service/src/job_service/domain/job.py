@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from job_service.domain.charge import (
@@ -25,51 +24,13 @@ from job_service.domain.execution import (
     Progress,
     Verdict,
 )
+from job_service.domain.job_state import CLAIMABLE_STATES, JobState
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.domain.specification import JobKind, JobSpecification
 
 AMBIGUOUS: Final = "AMBIGUOUS"
 INTERRUPTED: Final = "INTERRUPTED"
 LOST_TOO_OFTEN: Final = "LOST_TOO_OFTEN"
-MOST_DOUBLINGS: Final = 6
-# Whoever asks for more is asked again nevertheless: it may be wrong, or back early.
-MOST_ASKED_SECONDS: Final = 60.0
-
-
-class JobState(StrEnum):
-    """Where a job stands.
-
-    ADMITTING    its row exists, its hold perhaps not yet; everybody else sees `pending`
-    BLOCKED      its budget refused the hold; it is tried again
-    PENDING      held, waiting for a place to run
-    RUNNING      somebody holds its lease
-    RETRYING     an attempt failed; it waits for its backoff, hold kept
-    COMPLETED    final: answered, charged
-    FAILED       final: it would fail again, or nobody waits for it any more
-    DEAD_LETTER  final: retries used up, or lost too often
-    CANCELLED    final: somebody did not want it any more
-
-    A person may retry queued work from the last three: a new admission, `ADMITTING` again.
-    """
-
-    ADMITTING = "admitting"
-    BLOCKED = "blocked"
-    PENDING = "pending"
-    RUNNING = "running"
-    RETRYING = "retrying"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    DEAD_LETTER = "dead_letter"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        return self in FINAL_STATES
-
-
-FINAL_STATES: Final = frozenset(
-    {JobState.COMPLETED, JobState.FAILED, JobState.DEAD_LETTER, JobState.CANCELLED}
-)
-CLAIMABLE_STATES: Final = frozenset({JobState.PENDING, JobState.RETRYING})
 
 
 class IllegalTransition(Exception):
@@ -95,34 +56,6 @@ class Dispatch:
 
     target: str
     client_task_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often, and how patiently.
-
-    Attributes:
-        backoff_seconds: Before the first retry; doubled for each further one.
-        max_lost: So many lost executions make a dead letter.
-        wait_seconds: Until work is offered again that nothing could take; doubled for each
-            further time in a row, six times at most.
-        most_wait_seconds: What such doubling comes to at most.
-    """
-
-    backoff_seconds: float = 60.0
-    max_lost: int = 5
-    wait_seconds: float = 0.5
-    most_wait_seconds: float = 30.0
-
-    def backoff(self, retry_count: int) -> float:
-        return float(self.backoff_seconds * 2**retry_count)
-
-    def wait(self, waits: int, asked_seconds: float, jitter: float) -> float:
-        """Return how long to wait after so many waits; as long as was asked for, within reason."""
-        doubled = self.wait_seconds * 2 ** min(waits, MOST_DOUBLINGS)
-        grown = min(doubled, max(self.wait_seconds, self.most_wait_seconds))
-        floor = min(asked_seconds, MOST_ASKED_SECONDS) * max(1.0, jitter)
-        return float(max(grown * jitter, floor))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final, Self
 
 from job_service.domain.errors import EventCursorInvalid
-from job_service.domain.job import FINAL_STATES, Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import FINAL_STATES, JobState
 
 _STATES: Final = frozenset(JobState)
 _CURSOR: Final = re.compile(r"([1-9][0-9]{0,9})(?:\.(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,15}))?")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from job_service.domain.execution import FinishReason
-from job_service.domain.job import FINAL_STATES
+from job_service.domain.job_state import FINAL_STATES
 
 RECEIPT_TYPE: Final = "weir.receipt.v1"
 RESULT_TYPE: Final = "weir.result.v1"

@@ -13,7 +13,8 @@ from weir.worker.v1 import inference_service_pb2 as worker_pb
 from job_service.domain.charge import UsageSource
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import Delta, Embedding, FinishReason, Started
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.domain.receipt import ReceiptKey
 from job_service.domain.specification import (
     AUTO,

@@ -7,7 +7,7 @@ from weir.job.v1 import job_service_pb2 as job_pb
 
 from job_service.domain.charge import UsageSource
 from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord
-from job_service.domain.job import JobState
+from job_service.domain.job_state import JobState
 from job_service.entrypoints.convert import STATES, USAGE_SOURCES, job_to_proto, timestamp_of
 from job_service.entrypoints.convert_events import lifecycle_to_proto
 from job_service.usecases.get_dead_letter import DeadLetter

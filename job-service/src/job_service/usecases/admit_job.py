@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from job_service.domain.errors import ModelNotFound, OperationNotServed
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.domain.targets import agree_terms
 from job_service.usecases.ports import (
     Hints,

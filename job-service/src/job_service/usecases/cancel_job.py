@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from job_service.domain.errors import JobNotFound
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.usecases.ports import Hints, JobMetrics, UnitOfWorkFactory
 from job_service.usecases.store_change import StoreChange
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.usecases.execute_attempt import ExecuteAttempt, StopSignal
 from job_service.usecases.live_attempts import LiveAttempts
 from job_service.usecases.ports import Background, Hints, UnitOfWorkFactory

@@ -19,7 +19,8 @@ from job_service.domain.execution import (
     Progress,
     Released,
 )
-from job_service.domain.job import Job, RetryPolicy
+from job_service.domain.job import Job
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.domain.targets import serves
 from job_service.usecases.ports import (
     ExecutionStream,

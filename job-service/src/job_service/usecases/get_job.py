@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from job_service.domain.errors import JobNotFound
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.usecases.ports import JobPosition, UnitOfWorkFactory
 
 

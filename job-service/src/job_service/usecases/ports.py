@@ -12,7 +12,8 @@ from job_service.domain.attempt import AttemptEnd
 from job_service.domain.charge import PriceBook
 from job_service.domain.dead_letter import DeadLetterFilter, Evidence
 from job_service.domain.execution import ExecutionEvent, Progress
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.domain.receipt import Receipt, ReceiptKey
 from job_service.domain.settlement import Settlement
 from job_service.domain.targets import Target

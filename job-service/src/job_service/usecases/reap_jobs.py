@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from job_service.domain.job import Job, JobState, RetryPolicy
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
+from job_service.domain.retry_policy import RetryPolicy
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.ports import Background, Hints, JobMetrics, UnitOfWorkFactory
 from job_service.usecases.store_change import StoreChange

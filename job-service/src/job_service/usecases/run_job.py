@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from job_service.domain.decision import RouteDecision
 from job_service.domain.errors import IdempotencyKeyInFlight, JobFailed
 from job_service.domain.execution import Delta, Embedding, ExecutionEvent, Started
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.domain.vectors import divided
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.execute_attempt import ExecuteAttempt, StopReason, StopSignal

@@ -8,7 +8,8 @@ import structlog
 
 from job_service.domain.attempt import attempt_end
 from job_service.domain.execution import Progress
-from job_service.domain.job import CLAIMABLE_STATES, Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import CLAIMABLE_STATES, JobState
 from job_service.domain.receipt import SIGNER, Receipt, ReceiptKey, statement_of
 from job_service.domain.result_statement import ReadResult, read_result, refused, worker_owner
 from job_service.domain.settlement import settlement_of

@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from job_service.domain.job import Job, JobState
+from job_service.domain.job import Job
+from job_service.domain.job_state import JobState
 from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.ports import UnitOfWorkFactory
 from job_service.usecases.queue_ports import BlockedLane
