@@ -39,7 +39,7 @@ from job_service.usecases.expire_blocked import ExpireBlocked
 from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob
 from job_service.usecases.live_attempts import LiveAttempts
-from job_service.usecases.ports import Depths, OpenHold, PlacedHold
+from job_service.usecases.ports import DeadLetterPosition, Depths, OpenHold, PlacedHold
 from job_service.usecases.purge_dead_letter import PurgeDeadLetter
 from job_service.usecases.queue_ports import BlockedLane
 from job_service.usecases.readmit_job import ReadmitJob, RetryRoute, RetryWish
@@ -270,7 +270,7 @@ class FakeWork:
     def __init__(self, tables, clock):
         self.jobs = FakeJobs(tables, clock)
         self.attempts = FakeAttempts(tables, clock)
-        self.idempotency = FakeIdempotency(tables)
+        self.idempotency = FakeIdempotency(tables, clock)
         self.settlements = FakeSettlements(tables, clock)
         self.receipts = FakeReceipts(tables, clock)
         self.dead_letters = FakeDeadLetters(tables, clock)
@@ -542,8 +542,14 @@ class FakeDeadLetters:
         ]
         return [replace(_without_content(job), result_text=None) for job in found[:limit]]
 
-    async def oldest(self, which, limit):
-        return [job.id for job in self._which(which)][:limit]
+    async def oldest(self, which, limit, after, died_by):
+        found = [
+            DeadLetterPosition(job.completed_at, job.id)
+            for job in self._which(which)
+            if (after is None or (job.completed_at, job.id) > (after.completed_at, after.job_id))
+            and (died_by is None or job.completed_at <= died_by)
+        ]
+        return found[:limit]
 
     async def evidence(self, job_id, limit):
         rows = sorted(self._tables.attempts.items())
@@ -610,14 +616,22 @@ class FakeAudit:
 
 
 class FakeIdempotency:
-    def __init__(self, tables):
-        self._tables = tables
+    def __init__(self, tables, clock):
+        self._tables, self._clock = tables, clock
 
     async def find(self, key):
         return self._tables.idempotency.get(key)
 
     async def reserve(self, key, wanted):
+        wanted = replace(wanted, taken_at=self._clock.now())
         return self._tables.idempotency.setdefault(key, wanted)
+
+    async def jobs_under(self, key):
+        return [
+            one.job_id
+            for taken, one in self._tables.idempotency.items()
+            if one.job_id and taken == replace(key, key=key.key + one.job_id)
+        ]
 
     async def release(self, job_id):
         for key in [k for k, one in self._tables.idempotency.items() if one.job_id == job_id]:
@@ -971,7 +985,12 @@ class World:
         )
         self.cancel = CancelJob(self.store, self.hints, self.metrics, self.store_change)
         self.readmit = ReadmitJob(
-            self.store, self.prices, self.targets, self.metrics, self.store_change
+            self.store,
+            self.prices,
+            self.targets,
+            self.metrics,
+            self.store_change,
+            self.check_room,
         )
         self.retry_wish = RetryJob(self.readmit, self.admit)
         self.redrive_many = RedriveDeadLetters(

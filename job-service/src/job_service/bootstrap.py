@@ -222,7 +222,7 @@ def _assemble(
         renew_seconds=settings.lease_renew_seconds,
         deltas=publisher,
     )
-    readmit = ReadmitJob(work, prices, targets, job_metrics, store_change)
+    readmit = ReadmitJob(work, prices, targets, job_metrics, store_change, check_room)
     retry = RetryJob(readmit, admit)
     verifier, access = _identity(settings, AuthClient(connections.auth))
     use_cases = JobUseCases(

@@ -16,10 +16,12 @@ from job_service.domain.errors import (
     JobNotFound,
     JobNotRetryable,
     ModelNotFound,
+    QueueFull,
 )
 from job_service.domain.execution import Dispatching, Progress
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
+from job_service.usecases import redrive_dead_letters
 from job_service.usecases.ports import DeadLetterPosition
 from service_kit.errors import ServiceError
 
@@ -152,6 +154,21 @@ class TestRetry:
             await world.retry(dead.id, key="k1")
         assert await world.store.stored(dead.id) == dead
         world.targets.value = (LOCAL,)
+        assert (await world.retry(dead.id, key="k1")).admission == 2
+
+    async def test_full_queue_changes_nothing(self, world):
+        """However it would come in, no more wait than may; the same key may try again."""
+        dead = await world.dead_letter()
+        waits = await world.create(a_submission())
+        world.check_room.cap = 1
+        for way in (world.retry, world.redrive):
+            with pytest.raises(QueueFull):
+                await way(dead.id, key="k1")
+        assert await world.store.stored(dead.id) == dead
+        assert await world.store.audited() == []
+
+        await world.cancel("p1", waits.id)
+        assert (await world.retry(dead.id, key="k1")).admission == 2
         assert (await world.retry(dead.id, key="k1")).admission == 2
 
     async def test_live_job_is_not_retried(self, world):
@@ -366,8 +383,106 @@ class TestRedrive:
             (job,) = await work.jobs.claim(1)
             now = job.reaped(replace(world.policy, max_lost=1), "t")
             await world.store_change(work, job, now)
-        assert (await world.redrive_many(ALL, 10, actor="user:u1", key=key)).job_ids == []
+        again = await world.redrive_many(ALL, 10, actor="user:u1", key=key)
+        assert again.job_ids == [dead.id]
         assert (await world.store.stored(dead.id)).admission == 2
+
+    async def test_the_same_key_is_the_same_selection(self, world):
+        """Asked again: what was redriven, and none of the next ones, nor of those since."""
+        dead = [await world.dead_letter() for _ in range(3)]
+        ids = [job.id for job in dead]
+        first = await world.redrive_many(ALL, 2, actor="user:u1", key="k1")
+        again = await world.redrive_many(ALL, 2, actor="user:u1", key="k1")
+        assert first.job_ids == again.job_ids == ids[:2]
+
+        await world.redrive_many(ALL, 9, actor="user:u1", key="k1:a")
+        # Postgres has a clock that goes by itself.
+        getattr(world.store, "clock", world.clock).advance(1)
+        await world.dead_letter()
+        again = await world.redrive_many(ALL, 9, actor="user:u1", key="k1:a")
+        assert again.job_ids == ids[2:]
+        again = await world.redrive_many(ALL, 2, actor="user:u1", key="k1")
+        assert again.job_ids == ids[:2]
+        assert len(await world.list_dead_letters(ALL, 9, None)) == 1
+        await world.background.done()
+
+    async def test_the_same_key_goes_on_where_it_was_cut_off(self, world):
+        """What is left of the selection, and all of it is told."""
+        dead = [await world.dead_letter() for _ in range(4)]
+        world.check_room.cap = 2
+        first = await world.redrive_many(ALL, 3, actor="user:u1", key="k1")
+        await world.background.done()
+        world.check_room.cap = 9
+        again = await world.redrive_many(ALL, 3, actor="user:u1", key="k1")
+        await world.background.done()
+        assert first.job_ids == [job.id for job in dead[:2]]
+        assert again.job_ids == [job.id for job in dead[:3]]
+        assert len(await world.store.audited()) == 3
+
+    async def test_the_same_key_for_another_request_is_refused(self, world):
+        await world.redrive_many(ALL, 2, actor="user:u1", key="k1")
+        dead = await world.dead_letter()
+        for which, limit in (
+            (ALL, 3),
+            (replace(ALL, type="generation_v2"), 2),
+            (replace(ALL, failure_reason="EXECUTION_FAILED"), 2),
+        ):
+            with pytest.raises(IdempotencyKeyReused):
+                await world.redrive_many(which, limit, actor="user:u1", key="k1")
+        assert await world.store.stored(dead.id) == dead
+
+    async def test_the_same_key_at_once_redrives_no_more_than_the_limit(self, world):
+        dead = [await world.dead_letter() for _ in range(6)]
+        told = await asyncio.gather(
+            *(world.redrive_many(ALL, 3, actor="user:u1", key="k1") for _ in range(RACERS))
+        )
+        await world.background.done()
+        assert [sorted(each.job_ids) for each in told] == [
+            sorted(job.id for job in dead[:3])
+        ] * RACERS
+        assert len(await world.store.audited()) == 3
+
+    async def test_those_redriven_by_others_are_not_told(self, world):
+        """Of many at once, each belongs to whoever was first; with a key also later."""
+        dead = [await world.dead_letter() for _ in range(6)]
+        keys = ("k1", "k2", "")
+        told = await asyncio.gather(
+            *(world.redrive_many(ALL, 6, actor="user:u1", key=key) for key in keys)
+        )
+        await world.background.done()
+        assert sorted(job_id for each in told for job_id in each.job_ids) == sorted(
+            job.id for job in dead
+        )
+        for key, first in zip(keys[:2], told, strict=False):
+            again = await world.redrive_many(ALL, 6, actor="user:u1", key=key)
+            assert sorted(again.job_ids) == sorted(first.job_ids)
+
+    async def test_refused_ones_hide_none_behind_them(self, world, monkeypatch):
+        """It goes on until the limit is redriven; but no more are refused than may be."""
+        gone = [await world.dead_letter() for _ in range(5)]
+        big = replace(HELLO, model="big")
+        dead = [await world.dead_letter(specification=big) for _ in range(3)]
+        world.targets.value = (YOTTA,)
+
+        redriven = await world.redrive_many(ALL, 2, actor="user:u1", key="")
+
+        assert redriven.job_ids == [job.id for job in dead[:2]]
+        assert [each.job_id for each in redriven.refusals] == [job.id for job in gone]
+        monkeypatch.setattr(redrive_dead_letters, "MOST_REFUSED", 3)
+        redriven = await world.redrive_many(ALL, 2, actor="user:u1", key="")
+        assert (redriven.job_ids, len(redriven.refusals)) == ([], 3)
+        await world.background.done()
+
+    async def test_full_queue_takes_no_more_and_says_so(self, world):
+        dead = [await world.dead_letter() for _ in range(5)]
+        world.check_room.cap = 2
+        redriven = await world.redrive_many(ALL, 4, actor="user:u1", key="")
+        await world.background.done()
+        assert redriven.job_ids == [job.id for job in dead[:2]]
+        assert [(each.job_id, each.reason) for each in redriven.refusals] == [
+            (job.id, "QUEUE_FULL") for job in dead[2:4]
+        ]
+        assert [await world.store.stored(job.id) for job in dead[2:]] == dead[2:]
 
     async def test_ledger_away_leaves_it_to_the_reaper(self, world):
         dead = await world.dead_letter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -61,14 +62,25 @@ class PostgresDeadLetters:
             query = query.where(tuple_(jobs.c.completed_at, jobs.c.job_id) < position)
         return [job_from(row) for row in await self._rows(query)]
 
-    async def oldest(self, which: DeadLetterFilter, limit: int) -> Sequence[str]:
+    async def oldest(
+        self,
+        which: DeadLetterFilter,
+        limit: int,
+        after: DeadLetterPosition | None,
+        died_by: datetime | None,
+    ) -> Sequence[DeadLetterPosition]:
         query = (
-            select(jobs.c.job_id)
+            select(jobs.c.completed_at, jobs.c.job_id)
             .where(_is_one(which))
             .order_by(jobs.c.completed_at, jobs.c.job_id)
             .limit(limit)
         )
-        return (await self._session.scalars(query)).all()
+        if after is not None:
+            position = tuple_(literal(after.completed_at), literal(after.job_id))
+            query = query.where(tuple_(jobs.c.completed_at, jobs.c.job_id) > position)
+        if died_by is not None:
+            query = query.where(jobs.c.completed_at <= died_by)
+        return [DeadLetterPosition(**row) for row in await self._rows(query)]
 
     async def evidence(self, job_id: str, limit: int) -> Evidence:
         tried = await self._rows(

@@ -37,7 +37,7 @@ class CheckQueueRoom:
     _counts: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     async def __call__(self, work: UnitOfWork, project_id: str) -> None:
-        """Return if the project may have one more job, to be added in the same transaction.
+        """Return if one more job of the project may wait, from the same transaction on.
 
         Raises:
             QueueFull: It may not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class JobPosition:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPosition:
-    """A place in a project's list of dead letters, those that died last first."""
+    """A place among a project's dead letters, in the order in which they died."""
 
     completed_at: datetime
     job_id: str
@@ -128,8 +128,17 @@ class DeadLetterRepository(Protocol):
         """Return dead letters, those that died last first, without messages and results."""
         ...
 
-    async def oldest(self, which: DeadLetterFilter, limit: int) -> Sequence[str]:
-        """Return the ids of up to `limit` dead letters, in the order in which they died."""
+    async def oldest(
+        self,
+        which: DeadLetterFilter,
+        limit: int,
+        after: DeadLetterPosition | None,
+        died_by: datetime | None,
+    ) -> Sequence[DeadLetterPosition]:
+        """Return up to `limit` dead letters, in the order in which they died.
+
+        Those up to `after`, and those that died later than `died_by`, are left out.
+        """
         ...
 
     async def evidence(self, job_id: str, limit: int) -> Evidence:
@@ -172,10 +181,14 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The job that a key belongs to, and a digest of the request that made it."""
+    """The job that a key belongs to, and a digest of the request that made it.
+
+    `job_id` is empty where the request is about many jobs. The store tells since when it is so.
+    """
 
     job_id: str
     body_hash: str
+    taken_at: datetime | None = field(default=None, compare=False)
 
 
 class IdempotencyRepository(Protocol):
@@ -183,6 +196,10 @@ class IdempotencyRepository(Protocol):
 
     async def reserve(self, key: IdempotencyKey, wanted: Reservation) -> Reservation:
         """Take the key, and return who has it now: us, or whoever was first."""
+        ...
+
+    async def jobs_under(self, key: IdempotencyKey) -> Sequence[str]:
+        """Return the jobs that have a key made of this one and their id, first taken first."""
         ...
 
     async def release(self, job_id: str) -> None:

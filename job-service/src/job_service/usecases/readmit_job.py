@@ -11,6 +11,7 @@ from job_service.domain.charge import Terms
 from job_service.domain.errors import DeadLetterNotFound, IdempotencyKeyReused, JobNotFound
 from job_service.domain.job import Job
 from job_service.domain.targets import agree_terms
+from job_service.usecases.check_queue_room import CheckQueueRoom
 from job_service.usecases.ports import (
     IdempotencyKey,
     JobMetrics,
@@ -56,6 +57,11 @@ class RetryWish:
     actor: str
     key: str = ""
 
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether it was found rather than named: what others did about it is not ours."""
+        return self.route is RetryRoute.REDRIVE_MANY
+
 
 @dataclass(frozen=True, slots=True)
 class Readmitted:
@@ -72,6 +78,7 @@ class ReadmitJob:
     targets: Targets
     metrics: JobMetrics
     store_change: StoreChange
+    check_room: CheckQueueRoom
 
     async def __call__(self, wish: RetryWish) -> Readmitted:
         """Return the job, `admitting`; or as it is, where it was retried before and lives.
@@ -81,16 +88,18 @@ class ReadmitJob:
 
         Raises:
             JobNotFound: The project has no such job.
-            DeadLetterNotFound: To be redriven, and no dead letter.
+            DeadLetterNotFound: To be redriven, and no dead letter; as one of many, also where it
+                was one, and somebody else retried it.
             JobNotFinished: It has not ended for the first time.
             JobNotRetryable: It never runs again.
             ModelNotFound: No target serves the model now; nothing was written.
             OperationNotServed: None that serves it does what is asked; nothing was written.
             IdempotencyKeyReused: The key retried another job.
+            QueueFull: Too many jobs of the project wait already; nothing was written.
         """
         async with self.unit_of_work() as work:
             was = await _lock(work, wish)
-            if await _is_done(work, wish) or (not was.state.is_final and was.admission > 1):
+            if await _is_done(work, wish) or (_lives_again(was) and not wish.is_one_of_many):
                 return Readmitted(was, is_new=False)
             if wish.route is not RetryRoute.RETRY and not was.is_dead_letter:
                 raise DeadLetterNotFound(was.id)
@@ -106,6 +115,7 @@ class ReadmitJob:
         terms = self._terms(now)
         if terms is not None:
             now = now.with_terms(terms)
+        await self.check_room(work, now.project_id)
         job = await self.store_change(work, was, now)
         if job is None:
             raise JobNotFound(was.id)
@@ -128,6 +138,10 @@ class ReadmitJob:
             return agree_terms(job.specification, self.targets.current(), self.prices.current())
         except Unavailable:
             return None
+
+
+def _lives_again(job: Job) -> bool:
+    return not job.state.is_final and job.admission > 1
 
 
 async def _lock(work: UnitOfWork, wish: RetryWish) -> Job:

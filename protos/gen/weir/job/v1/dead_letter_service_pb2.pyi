@@ -350,7 +350,11 @@ class RedriveDeadLettersRequest(_message.Message):
     limit: _builtins.int
     """1 to 1,000; 0 means 100."""
     request_id: _builtins.str
-    """An idempotency key; empty for none. The same key redrives no job twice."""
+    """An idempotency key; empty for none. It stands for one selection: `limit`
+    at most of what was dead when it came first. Asking again redrives what is
+    left of that; with another type, failure reason or limit it is refused:
+    `IDEMPOTENCY_KEY_REUSED`.
+    """
     def __init__(
         self,
         *,
@@ -380,7 +384,7 @@ class RedriveDeadLettersResponse(_message.Message):
         REASON_FIELD_NUMBER: _builtins.int
         job_id: _builtins.str
         reason: _builtins.str
-        """Such as `MODEL_NOT_FOUND`."""
+        """Such as `MODEL_NOT_FOUND`, or `QUEUE_FULL`, where it ended."""
         def __init__(
             self,
             *,
@@ -397,7 +401,9 @@ class RedriveDeadLettersResponse(_message.Message):
     REFUSALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those that were redriven by this request, in the order in which they died."""
+        """Those that were redriven by this request, or ever under its key, in the
+        order in which they died.
+        """
 
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedriveDeadLettersResponse.Refusal]:
