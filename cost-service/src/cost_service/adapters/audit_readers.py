@@ -79,9 +79,10 @@ _ATTEMPTS: Final = """
 _RECEIPTS: Final = """
     SELECT job_id || ':' || admission AS hold_id, statement FROM receipts
     ORDER BY job_id, admission"""
+# A request that redrives many jobs has a row of its own, which names none.
 _KEYS: Final = """
     SELECT project_id || ' ' || route || ' ' || key AS name, job_id
-    FROM idempotency ORDER BY project_id, route, key"""
+    FROM idempotency WHERE job_id <> '' ORDER BY project_id, route, key"""
 
 
 class PostgresCostBooks:
