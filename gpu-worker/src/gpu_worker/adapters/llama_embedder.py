@@ -72,23 +72,23 @@ class LlamaEmbedder:
 
         Raises:
             PromptRefused: The engine can't take the text.
-            EngineFailed: The process could not load the model, or ended.
+            EngineFailed: The process could not load the model, or ended twice.
         """
         async with self._turn:
-            child = await self._loaded_child()
             try:
-                return await child.embed(text)
-            except asyncio.CancelledError:
-                await child.let_go(self.grace_seconds)
-                raise
+                return await self._embed(text)
+            except ChildEnded:
+                # llama.cpp crashes, rarely, and nothing is lost by trying once more.
+                log.warning("embeddings.process_started_again")
+            return await self._embed(text)
 
-    async def _loaded_child(self) -> EmbeddingChild:
-        """Return a process that takes texts. One that dies while it loads gets one successor."""
+    async def _embed(self, text: str) -> Vector:
+        child = await self._start_and_load()
         try:
-            return await self._start_and_load()
-        except ChildEnded:
-            log.warning("embeddings.process_started_again")
-        return await self._start_and_load()
+            return await child.embed(text)
+        except asyncio.CancelledError:
+            await child.let_go(self.grace_seconds)
+            raise
 
     async def _start_and_load(self) -> EmbeddingChild:
         if self._child is None or self._child.ended:
