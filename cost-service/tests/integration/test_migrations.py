@@ -10,10 +10,18 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.tables import APPEND_ONLY, MUTABLE, PRICE_BOOK, READ_ONLY, metadata
-from service_kit.database import async_url
+from cost_service.adapters.unit_of_work import PostgresUnitOfWork
+from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.usecases.settle_hold import SettleHold
+from service_kit.database import async_url, open_engine, sessions
+from service_kit.migrate import run_migrations
+
+from .conftest import check_books, project
 
 CHANGES = [
     "UPDATE {table} SET {column} = {column}",
@@ -139,6 +147,57 @@ async def test_login_role_is_named_by_database_url(migrated_database):
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT count(*) FROM ledger") == 0
     await connection.close()
+
+
+# What a database held before budgets had periods and prices a file: the old seed among it.
+BEFORE_0002 = """
+    INSERT INTO price_versions VALUES ('1', '2025-01-01T00:00:00Z', 'The documents'' rates.');
+    INSERT INTO prices VALUES
+        ('1', 'local', '*', 1000000000000, 1000000000000),
+        ('1', 'yotta', '*', 10000000000000, 10000000000000),
+        ('1', 'anthropic', 'claude-sonnet-4', 3000000000, 15000000000),
+        ('1', 'anthropic', 'claude-haiku-4.5', 250000000, 1250000000),
+        ('1', 'openai', 'gpt-5.1', 10000000000, 30000000000),
+        ('1', 'google', 'gemini-2.5-flash', 75000000, 300000000),
+        ('1', 'groq', 'llama-3.3-70b', 590000000, 790000000),
+        ('1', 'xai', 'grok-4-1-fast', 5000000000, 15000000000);
+    INSERT INTO allowances VALUES ('owner-1', 10000, 1000);
+    INSERT INTO allocations VALUES ('project', 'p1', 'owner-1', 1000);
+    INSERT INTO budgets (scope_kind, scope_id, period, cap_nanousd, reserved_nanousd,
+                         posted_nanousd)
+    VALUES ('project', 'p1', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'), 1000, 100, 60);
+    INSERT INTO holds (hold_id, job_id, state, placed, amount_nanousd, price_version, settled_at)
+    VALUES ('j1:1', 'j1', 'posted', true, 100, '1', now()),
+           ('j2:1', 'j2', 'held', true, 100, '1', NULL);
+    INSERT INTO hold_scopes SELECT hold_id, budget_id FROM holds CROSS JOIN budgets;
+    INSERT INTO ledger (hold_id, kind, amount_nanousd, budget_ids, period, job_id, project_id,
+                        job_state, target, model, tokens_input, tokens_output, usage_source,
+                        provider_cost_nanousd, price_version)
+    SELECT 'j1:1', 'post', 60, ARRAY[budget_id], period, 'j1', 'p1', 'completed', 'local', 'm', 1,
+           1, 'reported', 0, '1' FROM budgets
+"""
+
+
+async def test_upgrade_keeps_what_is_booked(migrated_database):
+    """A database of before is brought up to date with its books in order, and goes on."""
+    url = migrated_database.empty("cost_service")
+    owner = migrated_database.owner_url(url)
+    await run_migrations("cost_service", owner, revision="0001")
+    superuser = await asyncpg.connect(migrated_database.superuser_url(url))
+    await superuser.execute(BEFORE_0002)
+    await superuser.close()
+
+    done = await asyncio.to_thread(_migrate, {"DATABASE_URL": url, "MIGRATION_DATABASE_URL": owner})
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    await check_books(url)
+    engine = open_engine(url, application_name="test")
+    settle = SettleHold(PostgresUnitOfWork(sessions(engine)), CostMetrics(CollectorRegistry()))
+    outcome = Outcome(job_id="j2", project_id="p1", job_state="completed")
+    assert await settle(Settlement("j2:1", EntryKind.POST, 70, (project(),), outcome))
+    await engine.dispose()
+    (budget,) = (await check_books(url)).budgets
+    assert (budget.reserved_nanousd, budget.posted_nanousd) == (0, 130)
 
 
 def _migrate(settings):
