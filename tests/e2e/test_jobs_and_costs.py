@@ -49,7 +49,7 @@ async def test_cancelled_job_stops_its_engine(account, stack, until):
         "/api/v1/jobs",
         json={
             "type": "generation_v2",
-            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 400},
+            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 1500},
         },
     )
     job_id = accepted.json()["job_id"]
@@ -65,7 +65,7 @@ async def test_cancelled_job_stops_its_engine(account, stack, until):
 
     assert (asked.status_code, asked.json()["cancel_requested"]) == (200, True)
     assert (job["state"], job["finish_reason"]) == ("cancelled", "cancelled")
-    assert job["tokens_used_output"] < 400
+    assert job["tokens_used_output"] < 1500
 
     async def stopped_line():
         return stack.log_lines("gpu-worker", "generation.finished", job_id=job_id)
@@ -85,7 +85,7 @@ async def test_retried_job_pays_for_each_admission(account, stack, until):
         "/api/v1/jobs",
         json={
             "type": "generation_v2",
-            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 400},
+            "payload": {"prompt": "Count from one to five hundred.", "max_tokens": 1500},
         },
     )
     job_id = accepted.json()["job_id"]
@@ -100,7 +100,8 @@ async def test_retried_job_pays_for_each_admission(account, stack, until):
 
     first = await stopped_while_it_ran()
     again = await account.http.post(f"/api/v1/jobs/{job_id}/retry")
-    assert (again.status_code, again.json()["state"]) == (202, "pending"), again.text
+    assert again.status_code == 202, again.text
+    assert again.json()["state"] == "pending"
     assert again.json()["actual_cost"] is None
     second = await stopped_while_it_ran()
 
