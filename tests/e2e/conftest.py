@@ -116,6 +116,14 @@ class RunningStack:
         """The cloud's address, and the key to it."""
         return self._stack.yotta_url, self._stack.secrets.password("yotta.key")
 
+    @property
+    def administrator(self) -> dict[str, str]:
+        """What the administrator of the installation logs in with."""
+        return {
+            "username": self._stack.state.admin["username"],
+            "password": self._stack.secrets.password("admin.password"),
+        }
+
     def freeze(self, service: str) -> None:
         self._stack.send(service, signal.SIGSTOP)
 

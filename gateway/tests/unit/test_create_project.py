@@ -21,10 +21,11 @@ class FakeProjects:
         self.names = {}
         self.delete_error = None
 
-    async def create_project(self, name, request_id):
+    async def create_project(self, name, request_id, team_id):
         created = "p1" not in self.names
         self.names["p1"] = name
-        project = Project("p1", name, "u1", False, datetime(2026, 1, 1, tzinfo=UTC))
+        created_at = datetime(2026, 1, 1, tzinfo=UTC)
+        project = Project("p1", name, "u1", False, created_at, team_id or None)
         return ProjectOfRequest(project, created)
 
     async def delete_project(self, project_id):
@@ -66,6 +67,14 @@ async def test_project_gets_its_budget(projects, budgets):
 
     assert (project.name, budget.cap_nanousd) == ("Weather", 5)
     assert projects.names == {"p1": "Weather"}
+
+
+async def test_project_of_a_team(projects, budgets):
+    """The team is the one asked for; it has none where none was."""
+    project, _ = await CreateProject(projects, budgets)("Weather", 5, "", "t1")
+    plain, _ = await CreateProject(projects, budgets)("Weather", 5, "")
+
+    assert (project.team_id, plain.team_id) == ("t1", None)
 
 
 async def test_project_without_budget(projects, budgets):

@@ -27,13 +27,14 @@ class BudgetPeriod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Where work and its costs belong."""
+    """Where work and its costs belong; `team_id` is the team whose budget it uses too."""
 
     project_id: str
     name: str
     owner_user_id: str
     is_default: bool
     created_at: datetime
+    team_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from gateway.entrypoints.routes import (
     routing,
     scheduler,
     status,
+    teams,
 )
 from gateway.entrypoints.schemas.errors import OpenAIErrorView, ProblemView
 from gateway.entrypoints.socket_metrics import SocketMetrics
@@ -43,6 +44,7 @@ from service_kit.metrics import HttpMetrics
 _ROUTERS: Final = (
     auth.router,
     projects.router,
+    teams.router,
     costs.router,
     budgets.router,
     corrections.router,

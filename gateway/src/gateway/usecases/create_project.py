@@ -32,7 +32,7 @@ class CreateProject:
     budgets: Budgets
 
     async def __call__(
-        self, name: str, cap_nanousd: int | None, request_id: str
+        self, name: str, cap_nanousd: int | None, request_id: str, team_id: str = ""
     ) -> tuple[Project, Budget | None]:
         """Return the project and its budget, if it has one.
 
@@ -44,11 +44,12 @@ class CreateProject:
             name: What people call it.
             cap_nanousd: What it may spend in a month; `None` for no budget.
             request_id: An idempotency key; the same one returns the same project.
+            team_id: The team whose budget it shall use too; empty for none.
 
         Raises:
             ServiceError: As auth-service or cost-service refused it.
         """
-        found = await self.projects.create_project(name, request_id)
+        found = await self.projects.create_project(name, request_id, team_id)
         project = found.project
         if not found.created:
             return project, await self._complete(project.project_id, cap_nanousd)

@@ -42,7 +42,9 @@ class ApiKeyExchange(Protocol):
 class Projects(Protocol):
     """Keeps projects (auth-service). The caller is the current request's."""
 
-    async def create_project(self, name: str, request_id: str) -> ProjectOfRequest: ...
+    async def create_project(self, name: str, request_id: str, team_id: str) -> ProjectOfRequest:
+        """Return the project; an empty `team_id` means that it has no team."""
+        ...
 
     async def delete_project(self, project_id: str) -> None: ...
 

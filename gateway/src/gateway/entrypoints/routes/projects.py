@@ -13,6 +13,7 @@ from gateway.entrypoints.dependencies import (
     EdgeParts,
     IdempotencyKey,
     checked_project_id,
+    checked_team_id,
 )
 from gateway.entrypoints.schemas.budgets import BudgetView
 from gateway.entrypoints.schemas.projects import (
@@ -37,10 +38,14 @@ async def create_project(
 ) -> ProjectWithBudgetView:
     """Create a project of the caller's, who is a person: API keys create none.
 
-    Where its budget is refused, no project is left. A repeated `Idempotency-Key` returns the
-    project made first, and sets the budget only where that has none.
+    A project of a team uses the team's budget too; only its owner and managers add projects to it.
+    Where the project's own budget is refused, no project is left. A repeated `Idempotency-Key`
+    returns the project made first, and sets the budget only where that has none.
     """
-    project, budget = await edge.create_project(body.name, body.budget_allocated, request_id)
+    team_id = "" if body.team_id is None else checked_team_id(body.team_id)
+    project, budget = await edge.create_project(
+        body.name, body.budget_allocated, request_id, team_id
+    )
     return convert.project_with_budget_view(project, budget)
 
 
