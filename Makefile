@@ -17,11 +17,16 @@ PACKAGES := service-kit protos auth-service job-service cost-service compute-rou
 PROJECTS := $(addsuffix /pyproject.toml,$(PACKAGES))
 LOCKS := requirements/bootstrap.txt requirements/dev.txt requirements/model.txt
 PROTOS := $(sort $(wildcard protos/weir/*/v*/*.proto))
-# What `make test` runs, in this order.
-CHECKS := quick test-integration test-contract test-e2e test-chaos-small
+# What `make test` runs, in this order; BESIDE with the time that the first one leaves.
+CHECKS := test-integration test-e2e test-chaos-small
+BESIDE := quick test-contract
 
-# These tests wait more than they work, so three run at once even on two cores.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+# These tests wait more than they work, so three files run at once even on two cores. The ones that
+# take longest come first, or the last one would run alone.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+LONGEST_FIRST := deploy/local gpu-worker job-service compute-router cost-service gateway \
+	auth-service service-kit
+INTEGRATION := $(addsuffix /tests/integration,$(LONGEST_FIRST))
 
 .PHONY: help
 help: ## list these commands
@@ -61,7 +66,7 @@ doctor: $(INSTALLED) ## check every part, and say what to do about what is wrong
 
 .PHONY: test
 test: $(INSTALLED) ## everything below: lint, types, protos-check and all tests
-	@MAKE="$(MAKE)" sh deploy/local/checks.sh $(CHECKS)
+	@MAKE="$(MAKE)" sh deploy/local/checks.sh --beside "$(BESIDE)" $(CHECKS)
 
 .PHONY: quick
 quick: $(INSTALLED) ## lint, types, protos-check and unit tests, side by side
@@ -73,7 +78,8 @@ test-unit: $(INSTALLED) ## the tests that need no server
 
 .PHONY: test-integration
 test-integration: $(INSTALLED) ## each service with a real Postgres and Valkey
-	@$(VENV_PYTHON) -m pytest -q $(SIDE_BY_SIDE) $(wildcard */tests/integration deploy/local/tests/integration)
+	@$(VENV_PYTHON) -m pytest -q $(SIDE_BY_SIDE) \
+		$(INTEGRATION) $(filter-out $(INTEGRATION),$(wildcard */tests/integration))
 
 .PHONY: test-contract
 test-contract: $(INSTALLED) ## what the services promise each other and the outside

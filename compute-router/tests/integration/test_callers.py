@@ -41,7 +41,7 @@ async def outcome_of(channel, method, request) -> ServiceError | None:
         f"/{method}",
         request_serializer=type(request).SerializeToString,
         response_deserializer=lambda raw: raw,
-    )(one(), timeout=5)
+    )(one(), timeout=30)
     try:
         with rpc_errors():
             async for _ in call:

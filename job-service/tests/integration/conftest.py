@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from job_fakes import LEASE_SECONDS, FakeStore, World, until
 from service_client import answers, client_of
-from sqlalchemy import text
+from sqlalchemy import event, text
 from stand_ins import standing_in
 
 from job_service.adapters.tables import jobs, metadata
@@ -175,6 +175,12 @@ async def postgres_store(job_database):
         f"SET session_replication_role = replica; {deletes};SET session_replication_role = DEFAULT"
     )
     engine = open_engine(url, application_name="test", pool_size=20, pool_timeout=10.0)
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def be_patient(dialect, record, arguments, options):
+        # Twenty connect at once, on a busy machine.
+        options["timeout"] = 30
+
     yield PostgresStore(engine, connection)
     await engine.dispose()
     await connection.close()

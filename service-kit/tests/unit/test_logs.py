@@ -17,10 +17,11 @@ CANARY = "canary-7f3a"
 def restored_logging():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    configured = structlog.get_config()
     yield
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**configured)
     structlog.contextvars.clear_contextvars()
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+import structlog
 
 from weir_local import databases
 from weir_local.blocking import run_blocking
@@ -29,6 +30,16 @@ from weir_local.throwaway import redis_server as running_redis
 
 # Its handlers crash the children that Postgres is started through while calls are under way.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
+def pytest_configure() -> None:
+    """Show logged exceptions as Python does.
+
+    structlog's own way for a terminal prints all local variables with rich: up to seconds each.
+    """
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    processors = structlog.get_config()["processors"]
+    structlog.configure(processors=[*processors[:-1], renderer])
 
 
 @dataclass

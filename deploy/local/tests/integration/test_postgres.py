@@ -30,15 +30,23 @@ async def query(url: str, sql: str) -> object:
         await connection.close()
 
 
-@pytest.fixture
-def server(place: Path) -> Iterator[Postgres]:
-    """A server that was started."""
+@pytest.fixture(scope="module")
+def stopped(session_place: Path) -> Iterator[Postgres]:
+    """A server whose cluster is made once, at its first start: that takes seconds."""
     with Warden() as warden:
-        server = Postgres(place / "postgres", PASSWORD, settings=TEST_SETTINGS, warden=warden)
-        server.start()
+        server = Postgres(
+            session_place / "postgres", PASSWORD, settings=TEST_SETTINGS, warden=warden
+        )
         yield server
-        server.stop("immediate")
         server.remove()
+
+
+@pytest.fixture
+def server(stopped: Postgres) -> Iterator[Postgres]:
+    """A server that was started."""
+    stopped.start()
+    yield stopped
+    stopped.stop("immediate")
 
 
 def test_it_answers_with_the_password_only(server: Postgres) -> None:
