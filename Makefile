@@ -99,6 +99,7 @@ test-chaos: $(INSTALLED) ## 10,000 jobs, every failpoint, outages, and a build w
 		tests/chaos/test_room.py tests/chaos/test_redrives.py
 	@$(VENV_PYTHON) -m pytest -q tests/chaos/test_mutation_gate.py
 	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q --timeout 600 job-service/tests/integration/test_duties.py -k races
+	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q compute-router/tests/integration/provider/test_paid_once.py
 
 .PHONY: bench
 bench: $(INSTALLED) ## latency and throughput, beside a bare FastAPI of the same run (OPTIONS=--help)
