@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from event_fakes import FakeDeltas, WokenPublisher
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Price, PriceBook, Usage
 from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord, Evidence
 from job_service.domain.decision import RouteDecision
@@ -20,7 +21,7 @@ from job_service.domain.execution import (
     Progress,
     Started,
 )
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.job_events import LifecycleRecord
 from job_service.domain.job_state import CLAIMABLE_STATES, JobState
 from job_service.domain.lifecycle import event_of

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Terms
 from job_service.domain.errors import IdempotencyKeyReused
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.specification import JobKind, JobSpecification
 from job_service.domain.targets import agree_terms
 from job_service.usecases.check_queue_room import CheckQueueRoom
