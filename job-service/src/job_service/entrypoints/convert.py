@@ -26,7 +26,7 @@ from job_service.domain.specification import (
 )
 from job_service.domain.vectors import unpacked
 from job_service.usecases.get_receipt import VerifiableReceipt
-from job_service.usecases.ports import JobPosition
+from job_service.usecases.job_ports import JobPosition
 from job_service.usecases.run_job import Admitted, Ended, RunEvent
 from service_kit.errors import InvalidArgument
 from service_kit.ids import is_uuid
