@@ -23,7 +23,7 @@ from job_service.domain.job import BudgetScope
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.usecases import redrive_dead_letters
-from job_service.usecases.ports import DeadLetterPosition
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
 from service_kit.errors import ServiceError
 
 RACES = 5 * int(os.environ.get("WEIR_TEST_SCALE", "1"))

@@ -21,6 +21,7 @@ from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price, PriceSnapshot
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from service_kit.errors import InvalidArgument
+from service_kit.timestamps import timestamp
 
 SCOPE_KINDS: Final[dict[ledger_pb.BudgetScopeKind.ValueType, BudgetScopeKind]] = {
     ledger_pb.BUDGET_SCOPE_KIND_PROJECT: BudgetScopeKind.PROJECT,
@@ -193,7 +194,7 @@ def job_cost_to_proto(cost: JobCost) -> cost_pb.JobCost:
         tokens_input=cost.tokens_input,
         tokens_output=cost.tokens_output,
         price_version=cost.price_version,
-        settled_at=timestamp(cost.settled_at) if cost.settled_at else None,
+        settled_at=timestamp(cost.settled_at),
     )
 
 
@@ -214,15 +215,9 @@ def price_to_proto(price: Price) -> price_pb.Price:
     )
 
 
-def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    stamp = timestamp_pb2.Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
-
-
-def _moment(timestamp: timestamp_pb2.Timestamp) -> datetime | None:
+def _moment(stamp: timestamp_pb2.Timestamp) -> datetime | None:
     try:
-        return timestamp.ToDatetime(tzinfo=UTC)
+        return stamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         # A settlement is booked whatever the report beside it says.
         return None

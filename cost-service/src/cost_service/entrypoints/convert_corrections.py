@@ -8,7 +8,7 @@ from weir.cost.v1 import correction_service_pb2 as pb
 
 from cost_service.domain.correction import Correction, LedgerEntry
 from cost_service.domain.settlement import EntryKind
-from cost_service.entrypoints.convert import timestamp
+from service_kit.timestamps import timestamp
 
 ENTRY_KINDS: Final = {
     EntryKind.POST: pb.LEDGER_ENTRY_KIND_POST,

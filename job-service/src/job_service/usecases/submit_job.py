@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Terms
 from job_service.domain.errors import IdempotencyKeyReused
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.specification import JobKind, JobSpecification
 from job_service.domain.targets import agree_terms
 from job_service.usecases.check_queue_room import CheckQueueRoom
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
 from job_service.usecases.ports import (
-    IdempotencyKey,
     JobMetrics,
     Prices,
-    Reservation,
     Targets,
     UnitOfWork,
     UnitOfWorkFactory,
