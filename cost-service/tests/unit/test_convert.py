@@ -92,14 +92,15 @@ def test_every_denial_kind_is_known():
     assert set(DENIAL_KINDS) == set(known(key_pb.DenialKind))
 
 
-def test_budget_leaves():
-    """A budget's figures arrive as they are."""
-    scope = BudgetScope(BudgetScopeKind.PROJECT, "p1")
+@pytest.mark.parametrize("kind", BudgetScopeKind)
+def test_budget_leaves(kind):
+    """A budget's figures arrive as they are, under the id of whose it is and no other."""
+    scope = BudgetScope(kind, "x1")
 
     assert convert.budget_to_proto(
         Budget(scope, PeriodKind.MONTHLY, "2026-11", True, 10, 2, 8)
     ) == cost_pb.Budget(
-        project_id="p1",
+        **{f"{kind}_id": "x1"},
         period_kind=cost_pb.BUDGET_PERIOD_MONTHLY,
         period="2026-11",
         has_budget=True,

@@ -119,10 +119,12 @@ class Caps(Protocol):
 
 
 class Budgets(Protocol):
-    async def list_current(self, scope: BudgetScope) -> Sequence[Budget]:
+    async def list_current(
+        self, scope: BudgetScope, default_cap_nanousd: int | None = None
+    ) -> Sequence[Budget]:
         """Return the periods of today, by the database's clock: monthly, daily, total.
 
-        Those without a cap are left out, but for a month that needs one.
+        Those without a cap are left out, but for the month, which then has the default, if any.
         """
         ...
 
