@@ -8,7 +8,7 @@ import pytest
 
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.cost_reports import CostSums
-from cost_service.domain.periods import DayRange
+from cost_service.domain.report_days import DayRange
 from cost_service.domain.suggestions import SuggestionKind, WorkFacts
 from cost_service.usecases.export_ledger import PAGE, ExportLedger
 from cost_service.usecases.get_platform_report import GetPlatformReport

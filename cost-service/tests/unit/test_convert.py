@@ -16,7 +16,7 @@ from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
-from cost_service.domain.correction import LedgerEntry
+from cost_service.domain.correction import JobEntry
 from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldState
 from cost_service.domain.period import PeriodKind
@@ -248,7 +248,7 @@ def test_prices_leave():
 @pytest.mark.parametrize("kind", EntryKind)
 def test_every_entry_kind_leaves(kind):
     """Every kind of entry keeps its name, and the entry its figures."""
-    entry = LedgerEntry(7, kind, "j1:1", "j1", "p1", 2**63 - 1, "why", "2026-11", "1", NOW)
+    entry = JobEntry(7, kind, "j1:1", "j1", "p1", 2**63 - 1, "why", "2026-11", "1", NOW)
 
     found = convert_corrections.entry_to_proto(entry)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cost_service.domain.cost_reports import CostReport
 from cost_service.domain.names import require_id
-from cost_service.domain.periods import checked_period_days
+from cost_service.domain.report_days import checked_period_days
 from cost_service.usecases.budget_owner import READ, BudgetOwner, OwnerChecks
 from cost_service.usecases.platform_admin import is_platform_admin
 from cost_service.usecases.ports import UnitOfWorkFactory
