@@ -1,11 +1,14 @@
 """SQL that says which caps hold for which periods: one wording for all who admit and book.
 
-Named parameters: `kinds` and `ids`, the scopes, in parallel.
+Named parameters: `kinds` and `ids`, the scopes, in parallel; in `ALERTED` those of
+`ALERT_LEVELS`.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from cost_service.domain.budget import LEVELS
 
 # The month and day in which the transaction began, in UTC by the database's clock.
 PERIOD_NOW: Final = "to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')"
@@ -50,7 +53,8 @@ ALERTED: Final = """
         INSERT INTO budget_alerts (budget_id, level, cap_nanousd, posted_nanousd)
         SELECT c.budget_id, l.level, c.cap_nanousd, c.posted_nanousd
         FROM charged c
-        CROSS JOIN (VALUES ('warning', 80), ('critical', 95), ('exceeded', 100)) l(level, percent)
+        CROSS JOIN unnest(CAST(:alert_levels AS text[]), CAST(:alert_percents AS bigint[]))
+            AS l(level, percent)
         WHERE (CAST(c.posted_nanousd AS numeric) - c.charged) * 100
               < CAST(c.cap_nanousd AS numeric) * l.percent
           AND CAST(c.posted_nanousd AS numeric) * 100
@@ -62,3 +66,7 @@ ALERTED: Final = """
         ON CONFLICT (budget_id, level, cap_nanousd) DO NOTHING
         RETURNING *
     )"""
+ALERT_LEVELS: Final = {
+    "alert_levels": [level.value for level in LEVELS],
+    "alert_percents": list(LEVELS.values()),
+}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.adapters.limits import ALERTED
+from cost_service.adapters.limits import ALERT_LEVELS, ALERTED
 from cost_service.adapters.postgres_alerts import ALERT_COLUMNS, alerts_in
 from cost_service.domain.correction import BookedCorrection, Charge, Correction, JobEntry
 from cost_service.domain.settlement import EntryKind
@@ -129,6 +129,7 @@ class PostgresCorrections:
                 "amount": correction.amount_nanousd,
                 "change": correction.kind.sign * correction.amount_nanousd,
                 "reason": correction.reason,
+                **ALERT_LEVELS,
             },
         )
         rows = found.mappings().all()
