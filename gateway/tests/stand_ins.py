@@ -235,21 +235,21 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
         ),
         "SetBudget": lambda request, context: cost_service_pb2.SetBudgetResponse(
             budget=a_budget(
-                request.project_id, cap_nanousd=request.cap_nanousd, period_kind=request.period
+                **owner_of(request), cap_nanousd=request.cap_nanousd, period_kind=request.period
             )
         ),
         "TopUpBudget": lambda request, context: cost_service_pb2.TopUpBudgetResponse(
             budget=a_budget(
-                request.project_id, cap_nanousd=100_000_000_000 + request.amount_nanousd
+                **owner_of(request), cap_nanousd=100_000_000_000 + request.amount_nanousd
             )
         ),
         "ClearBudget": cost_service_pb2.ClearBudgetResponse(),
         "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
-            budget=a_budget(request.project_id),
+            budget=a_budget(**owner_of(request)),
             periods=[
-                a_budget(request.project_id),
+                a_budget(**owner_of(request)),
                 a_budget(
-                    request.project_id,
+                    **owner_of(request),
                     period="2026-01-02",
                     period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
                 ),
@@ -259,7 +259,7 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             alerts=[
                 cost_service_pb2.BudgetAlert(
                     alert_id=7,
-                    project_id=request.project_id,
+                    **owner_of(request),
                     period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
                     period="2026-01-02",
                     level=cost_service_pb2.BUDGET_STATUS_CRITICAL,
@@ -461,6 +461,15 @@ def a_scheduled_task(**run):
         next_due_at=stamp(NOW + timedelta(minutes=5)),
         last_run=schedule_service_pb2.ScheduledRun(**{**values, **run}),
     )
+
+
+def owner_of(request):
+    """Whose budget a request names."""
+    return {
+        "project_id": request.project_id,
+        "team_id": request.team_id,
+        "api_key_id": request.api_key_id,
+    }
 
 
 def a_budget(project_id=PROJECT_ID, **changes):

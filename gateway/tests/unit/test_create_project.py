@@ -39,16 +39,17 @@ class FakeBudgets:
         self.caps = {}
         self.error = None
 
-    async def set_budget(self, project_id, cap_nanousd):
+    async def set_budget(self, owner, cap_nanousd):
         if self.error and cap_nanousd:
             raise self.error
-        self.caps[project_id] = cap_nanousd
-        return await self.get_budget(project_id)
+        self.caps[owner.project_id] = cap_nanousd
+        return await self.get_budget(owner)
 
-    async def get_budget(self, project_id):
-        if project_id not in self.caps:
-            return Budget(project_id, "2026-01", False, 0, 0, 0, BudgetStatus.NO_BUDGET_SET)
-        return Budget(project_id, "2026-01", True, self.caps[project_id], 0, 0, BudgetStatus.OK)
+    async def get_budget(self, owner):
+        cap = self.caps.get(owner.project_id)
+        if cap is None:
+            return Budget(owner, "2026-01", False, 0, 0, 0, BudgetStatus.NO_BUDGET_SET)
+        return Budget(owner, "2026-01", True, cap, 0, 0, BudgetStatus.OK)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Final
 
 from weir.cost.v1 import correction_service_pb2 as pb
 
-from cost_service.domain.correction import Correction, LedgerEntry
+from cost_service.domain.correction import Correction, JobEntry
 from cost_service.domain.settlement import EntryKind
 from service_kit.timestamps import timestamp
 
@@ -31,7 +31,7 @@ def correction_from_proto(
     )
 
 
-def entry_to_proto(entry: LedgerEntry) -> pb.LedgerEntry:
+def entry_to_proto(entry: JobEntry) -> pb.LedgerEntry:
     return pb.LedgerEntry(
         entry_id=entry.entry_id,
         kind=ENTRY_KINDS[entry.kind],

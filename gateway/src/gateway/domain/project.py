@@ -1,4 +1,4 @@
-"""A project and its budget, as far as the edge combines them."""
+"""Projects and budgets, as far as the edge combines them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,19 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """What a project may spend in a month (`YYYY-MM`, UTC), day or altogether, and what it has."""
+class BudgetOwner:
+    """Whose budget is meant: one of the three has an id."""
 
-    project_id: str
+    project_id: str = ""
+    team_id: str = ""
+    api_key_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may be spent in a month (`YYYY-MM`, UTC), day or altogether, and what was."""
+
+    owner: BudgetOwner
     period: str
     has_budget: bool
     cap_nanousd: int

@@ -17,6 +17,8 @@ from gateway.entrypoints.middleware import AllowedHosts, BodyGuard, RequestScope
 from gateway.entrypoints.routes import (
     auth,
     budgets,
+    budgets_of_api_keys,
+    budgets_of_teams,
     chat,
     completions,
     corrections,
@@ -47,6 +49,8 @@ _ROUTERS: Final = (
     teams.router,
     costs.router,
     budgets.router,
+    budgets_of_teams.router,
+    budgets_of_api_keys.router,
     corrections.router,
     prices.router,
     reports.router,

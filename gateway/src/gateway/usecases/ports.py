@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from gateway.domain.project import Budget, Project
+from gateway.domain.project import Budget, BudgetOwner, Project
 from gateway.domain.rate import RateLimit, Verdict
 
 
@@ -56,9 +56,9 @@ class Projects(Protocol):
 class Budgets(Protocol):
     """Keeps budgets (cost-service). The caller is the current request's."""
 
-    async def set_budget(self, project_id: str, cap_nanousd: int) -> Budget: ...
+    async def set_budget(self, owner: BudgetOwner, cap_nanousd: int) -> Budget: ...
 
-    async def get_budget(self, project_id: str) -> Budget: ...
+    async def get_budget(self, owner: BudgetOwner) -> Budget: ...
 
 
 class RateLimiter(Protocol):

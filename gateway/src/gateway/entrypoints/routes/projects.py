@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from gateway.domain.project import BudgetOwner
 from gateway.entrypoints import budget_views, convert
 from gateway.entrypoints.dependencies import (
     SECURITY,
@@ -68,7 +69,7 @@ async def list_projects(
 async def get_project(project_id: str, edge: EdgeParts, _: CurrentCaller) -> ProjectWithBudgetView:
     """Return a project with its budget."""
     project = await edge.auth.get_project(checked_project_id(project_id))
-    budget = await edge.budgets.get_budget(project.project_id)
+    budget = await edge.budgets.get_budget(BudgetOwner(project.project_id))
     return convert.project_with_budget_view(project, budget)
 
 
@@ -77,5 +78,6 @@ async def set_budget(
     project_id: str, body: SetBudgetBody, edge: EdgeParts, _: CurrentCaller
 ) -> BudgetView:
     """Set what a project may spend in each calendar month."""
-    budget = await edge.budgets.set_budget(checked_project_id(project_id), body.budget_allocated)
-    return budget_views.budget_view(budget)
+    owner = BudgetOwner(checked_project_id(project_id))
+    budget = await edge.budgets.set_budget(owner, body.budget_allocated)
+    return budget_views.project_budget_view(budget)
