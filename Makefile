@@ -102,9 +102,10 @@ CHAOS_LONG := CHAOS_JOBS=$${CHAOS_JOBS:-10000} CHAOS_KILLS=$${CHAOS_KILLS:-104} 
 test-chaos: $(INSTALLED) ## 10,000 jobs, every failpoint, outages, and a build without safeguards that must fail
 	@$(CHAOS_LONG) $(VENV_PYTHON) -m pytest -q tests/chaos/test_random_kills.py \
 		tests/chaos/test_storms.py tests/chaos/test_failpoints.py tests/chaos/test_outages.py \
-		tests/chaos/test_room.py
+		tests/chaos/test_room.py tests/chaos/test_redrives.py tests/chaos/test_paid_once.py
 	@$(VENV_PYTHON) -m pytest -q tests/chaos/test_mutation_gate.py
 	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q --timeout 600 job-service/tests/integration/test_duties.py -k races
+	@WEIR_TEST_SCALE=40 $(VENV_PYTHON) -m pytest -q compute-router/tests/integration/provider/test_paid_once.py
 
 .PHONY: bench
 bench: $(INSTALLED) ## latency and throughput, beside a bare FastAPI of the same run (OPTIONS=--help)

@@ -21,20 +21,22 @@ from auth_service.bootstrap import (
     Parts,
     access_use_cases,
     auth_use_cases,
+    membership_use_cases,
     own_tasks,
     own_verifier,
+    team_use_cases,
 )
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.audit import AuditEntry
 from auth_service.domain.denial import Denial
 from auth_service.domain.errors import EmailTaken, UsernameTaken
 from auth_service.domain.identifiers import canonical
-from auth_service.domain.permissions import ProjectRole
+from auth_service.domain.permissions import ProjectRole, TeamRole
 from auth_service.domain.project import Membership, Project
 from auth_service.domain.session import Session
+from auth_service.domain.team import Team, TeamMembership
 from auth_service.domain.user import ADMINISTRATORS, User
 from auth_service.settings import Settings
-from auth_service.usecases.check_access import CheckAccess
 from auth_service.usecases.list_denials import ListDenials
 from auth_service.usecases.register import Registration
 from service_kit.request_context import Caller
@@ -54,6 +56,8 @@ class FakeDatabase:
     sessions: dict[str, Session] = field(default_factory=dict)
     projects: dict[str, Project] = field(default_factory=dict)
     members: dict[tuple[str, str], ProjectRole] = field(default_factory=dict)
+    teams: dict[str, Team] = field(default_factory=dict)
+    team_members: dict[tuple[str, str], TeamRole] = field(default_factory=dict)
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     key_hashes: dict[bytes, str] = field(default_factory=dict)
     denials: list[Denial] = field(default_factory=list)
@@ -173,6 +177,36 @@ class FakeProjects:
 
 
 @dataclass
+class FakeTeams:
+    database: FakeDatabase
+
+    async def add_owned(self, team):
+        for other in self.database.teams.values():
+            if (
+                team.request_id is not None
+                and other.owner_user_id == team.owner_user_id
+                and other.request_id == team.request_id
+            ):
+                return other
+        self.database.teams[team.team_id] = team
+        self.database.team_members[team.team_id, team.owner_user_id] = TeamRole.OWNER
+        return team
+
+    async def find_membership(self, user_id, team_id):
+        role = self.database.team_members.get((team_id, user_id))
+        return TeamMembership(self.database.teams[team_id], user_id, role) if role else None
+
+    async def list_of_member(self, user_id, *, after, limit):
+        found = [
+            TeamMembership(self.database.teams[team_id], user_id, role)
+            for (team_id, member_id), role in self.database.team_members.items()
+            if member_id == user_id
+        ]
+        places = {(one.team.created_at, one.team.team_id): one for one in found}
+        return [places[place] for place in sorted(places) if after is None or place > after][:limit]
+
+
+@dataclass
 class FakeApiKeys:
     database: FakeDatabase
 
@@ -187,6 +221,9 @@ class FakeApiKeys:
         self.database.api_keys[key.key_id] = key
         self.database.key_hashes[secret_hash] = key.key_id
         return key
+
+    async def find(self, key_id):
+        return self.database.api_keys.get(key_id)
 
     async def find_by_hash(self, secret_hash):
         return self.database.api_keys.get(self.database.key_hashes.get(secret_hash, ""))
@@ -253,6 +290,7 @@ class FakeUnitOfWork:
                 users=FakeUsers(draft),
                 sessions=FakeSessions(draft),
                 projects=FakeProjects(draft),
+                teams=FakeTeams(draft),
                 api_keys=FakeApiKeys(draft),
                 denials=FakeDenials(draft),
                 audit=FakeAudit(draft),
@@ -286,7 +324,11 @@ class World:
     def __post_init__(self):
         self.auth = auth_use_cases(self.settings, self.parts)
         self.access = access_use_cases(self.settings, self.parts)
-        self.check_access = CheckAccess(self.parts.unit_of_work)
+        self.teams = team_use_cases(self.parts)
+        membership = membership_use_cases(self.parts)
+        self.check_access = membership.check_access
+        self.check_team_access = membership.check_team_access
+        self.check_key_access = membership.check_key_access
         self.tasks = {task.name: task for task in own_tasks(self.settings, self.parts)}
         self.list_denials = ListDenials(self.parts.unit_of_work, self.parts.clock)
 
@@ -299,9 +341,13 @@ class World:
         account, _ = await self.registered(email)
         return a_person(account.user.user_id)
 
-    async def project(self, caller, name="Research", request_id=""):
+    async def project(self, caller, name="Research", request_id="", team_id=""):
         """Create a project and return it."""
-        return (await self.access.create_project(caller, name, request_id)).project
+        return (await self.access.create_project(caller, name, request_id, team_id)).project
+
+    async def team(self, caller, name="Weather", request_id=""):
+        """Create a team and return it."""
+        return (await self.teams.create_team(caller, name, request_id)).membership.team
 
     async def verifier(self):
         verifier = own_verifier(self.settings.auth_issuer, self.parts)

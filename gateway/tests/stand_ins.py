@@ -17,6 +17,8 @@ from weir.auth.v1 import (
     membership_service_pb2_grpc,
     schedule_service_pb2,
     schedule_service_pb2_grpc,
+    team_service_pb2,
+    team_service_pb2_grpc,
 )
 from weir.cost.v1 import (
     correction_service_pb2,
@@ -47,6 +49,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 USER_ID = "0192f0c0-0000-7000-8000-00000000000a"
 PROJECT_ID = "0192f0c0-0000-7000-8000-0000000000b0"
 OTHER_PROJECT_ID = "0192f0c0-0000-7000-8000-0000000000b1"
+TEAM_ID = "0192f0c0-0000-7000-8000-0000000000e0"
 JOB_ID = "0192f0c0-0000-7000-8000-0000000000c0"
 ALL_PERMISSIONS = [
     "models:read",
@@ -207,7 +210,8 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             api_key=an_api_key(), secret=api_key()
         ),
         "CreateProject": lambda request, context: access_service_pb2.CreateProjectResponse(
-            project=a_project(OTHER_PROJECT_ID, request.name), created=True
+            project=a_project(OTHER_PROJECT_ID, request.name, team_id=request.team_id),
+            created=True,
         ),
         "GetProject": lambda request, context: access_service_pb2.GetProjectResponse(
             project=a_project(request.project_id)
@@ -218,27 +222,34 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
                 a_project(OTHER_PROJECT_ID, "Other"),
             ]
         ),
+        "CreateTeam": lambda request, context: team_service_pb2.CreateTeamResponse(
+            team=a_team(request.name), created=True
+        ),
+        "GetTeam": team_service_pb2.GetTeamResponse(team=a_team()),
+        "ListTeams": team_service_pb2.ListTeamsResponse(
+            teams=[a_team(), a_team("Climate")], next_page_token="more"
+        ),
         "DeleteProject": access_service_pb2.DeleteProjectResponse(),
         "ListScheduledTasks": schedule_service_pb2.ListScheduledTasksResponse(
             tasks=[a_scheduled_task()]
         ),
         "SetBudget": lambda request, context: cost_service_pb2.SetBudgetResponse(
             budget=a_budget(
-                request.project_id, cap_nanousd=request.cap_nanousd, period_kind=request.period
+                **owner_of(request), cap_nanousd=request.cap_nanousd, period_kind=request.period
             )
         ),
         "TopUpBudget": lambda request, context: cost_service_pb2.TopUpBudgetResponse(
             budget=a_budget(
-                request.project_id, cap_nanousd=100_000_000_000 + request.amount_nanousd
+                **owner_of(request), cap_nanousd=100_000_000_000 + request.amount_nanousd
             )
         ),
         "ClearBudget": cost_service_pb2.ClearBudgetResponse(),
         "GetBudget": lambda request, context: cost_service_pb2.GetBudgetResponse(
-            budget=a_budget(request.project_id),
+            budget=a_budget(**owner_of(request)),
             periods=[
-                a_budget(request.project_id),
+                a_budget(**owner_of(request)),
                 a_budget(
-                    request.project_id,
+                    **owner_of(request),
                     period="2026-01-02",
                     period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
                 ),
@@ -248,7 +259,7 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             alerts=[
                 cost_service_pb2.BudgetAlert(
                     alert_id=7,
-                    project_id=request.project_id,
+                    **owner_of(request),
                     period_kind=cost_service_pb2.BUDGET_PERIOD_DAILY,
                     period="2026-01-02",
                     level=cost_service_pb2.BUDGET_STATUS_CRITICAL,
@@ -413,14 +424,26 @@ def an_api_key(**changes):
     return access_service_pb2.ApiKey(**{**values, **changes})
 
 
-def a_project(project_id=PROJECT_ID, name="Default", *, is_default=False):
+def a_project(project_id=PROJECT_ID, name="Default", *, is_default=False, team_id=""):
     return access_service_pb2.Project(
         project_id=project_id,
         name=name,
         owner_user_id=USER_ID,
         is_default=is_default,
         created_at=stamp(),
+        team_id=team_id,
     )
+
+
+def a_team(name="Weather", **changes):
+    values = {
+        "team_id": TEAM_ID,
+        "name": name,
+        "owner_user_id": USER_ID,
+        "team_role": membership_service_pb2.TEAM_ROLE_OWNER,
+        "created_at": stamp(),
+    }
+    return team_service_pb2.Team(**{**values, **changes})
 
 
 def a_scheduled_task(**run):
@@ -438,6 +461,15 @@ def a_scheduled_task(**run):
         next_due_at=stamp(NOW + timedelta(minutes=5)),
         last_run=schedule_service_pb2.ScheduledRun(**{**values, **run}),
     )
+
+
+def owner_of(request):
+    """Whose budget a request names."""
+    return {
+        "project_id": request.project_id,
+        "team_id": request.team_id,
+        "api_key_id": request.api_key_id,
+    }
 
 
 def a_budget(project_id=PROJECT_ID, **changes):
@@ -886,6 +918,7 @@ SERVICES = {
         (membership_service_pb2, membership_service_pb2_grpc, "MembershipService"),
         (key_service_pb2, key_service_pb2_grpc, "KeyService"),
         (schedule_service_pb2, schedule_service_pb2_grpc, "ScheduleService"),
+        (team_service_pb2, team_service_pb2_grpc, "TeamService"),
     ],
     "job-service": [
         (job_service_pb2, job_service_pb2_grpc, "JobService"),
@@ -903,6 +936,7 @@ WITH_TOKENS = {
     "AuthService",
     "AccessService",
     "ScheduleService",
+    "TeamService",
     "JobService",
     "DeadLetterService",
     "CostService",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from event_fakes import FakeDeltas, WokenPublisher
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Price, PriceBook, Usage
 from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord, Evidence
 from job_service.domain.decision import RouteDecision
@@ -20,7 +21,7 @@ from job_service.domain.execution import (
     Progress,
     Started,
 )
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.job_events import LifecycleRecord
 from job_service.domain.job_state import CLAIMABLE_STATES, JobState
 from job_service.domain.lifecycle import event_of
@@ -33,13 +34,15 @@ from job_service.usecases.admit_job import AdmitJob
 from job_service.usecases.cancel_job import CancelJob
 from job_service.usecases.check_queue_room import CheckQueueRoom
 from job_service.usecases.create_job import CreateJob
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
 from job_service.usecases.dispatch_jobs import DispatchJobs, Places
 from job_service.usecases.execute_attempt import ExecuteAttempt
 from job_service.usecases.expire_blocked import ExpireBlocked
 from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
 from job_service.usecases.get_job import GetJob
+from job_service.usecases.job_ports import Depths
+from job_service.usecases.ledger_ports import OpenHold, PlacedHold
 from job_service.usecases.live_attempts import LiveAttempts
-from job_service.usecases.ports import DeadLetterPosition, Depths, OpenHold, PlacedHold
 from job_service.usecases.purge_dead_letter import PurgeDeadLetter
 from job_service.usecases.queue_ports import BlockedLane
 from job_service.usecases.readmit_job import ReadmitJob, RetryRoute, RetryWish

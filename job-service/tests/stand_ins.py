@@ -40,6 +40,7 @@ class Auth(key_grpc.KeyServiceServicer, membership_grpc.MembershipServiceService
 
     def __init__(self, issuer):
         self.issuer = issuer
+        self.team_id = ""
 
     async def ListSigningKeys(self, request, context):
         keys = await self.issuer.list_keys()
@@ -62,6 +63,7 @@ class Auth(key_grpc.KeyServiceServicer, membership_grpc.MembershipServiceService
             owner_user_id=request.user_id,
             is_default=True,
             permissions=permissions,
+            team_id=self.team_id,
         )
 
 

@@ -20,10 +20,11 @@ _LEFT = "SELECT count(*) FROM jobs WHERE completed_at IS NULL AND state <> 'bloc
 _UNSENT = "SELECT count(*) FROM settlements WHERE sent_at IS NULL"
 _HELD = "SELECT count(*) FROM holds WHERE state = 'held'"
 _JOBS = """
-    SELECT job_id, state, attempt, result_text, tokens_output, charge_nanousd, failure_reason
+    SELECT job_id, state, admission, attempt, result_text, tokens_output, charge_nanousd,
+           failure_reason
     FROM jobs WHERE project_id = $1
 """
-_KEYS = "SELECT key, job_id FROM idempotency WHERE project_id = $1"
+_KEYS = "SELECT key, job_id FROM idempotency WHERE project_id = $1 AND route = 'CreateJob'"
 _ATTEMPTS = """
     SELECT job_id, attempt, started_at, finished_at, outcome, error
     FROM attempts JOIN (SELECT job_id FROM jobs WHERE project_id = $1) j USING (job_id)
@@ -43,6 +44,7 @@ class Running:
 class Job:
     job_id: str
     state: str
+    admission: int
     attempt: int
     result_text: str | None
     tokens_output: int | None
@@ -69,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything the two services have written about a project."""
+    """Everything the two services have written about a project; keys are those of submissions."""
 
     jobs: dict[str, Job]
     keys: dict[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -45,6 +45,7 @@ class SubmittingClient:
 
     Attributes:
         project_id: Where they are.
+        token: The person's own, as a bearer.
         at_once: How many requests may be under way.
         job_ids: Number -> job.
         repeats: How many requests had to be sent again, and why.
@@ -53,6 +54,7 @@ class SubmittingClient:
 
     session: aiohttp.ClientSession
     project_id: str
+    token: str
     at_once: int = AT_ONCE
     job_ids: dict[int, str] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
@@ -69,14 +71,31 @@ class SubmittingClient:
                 tasks.create_task(self._submit(number))
                 await asyncio.sleep(seconds / len(numbers))
 
+    async def redrive_wave(self, job_ids: Collection[str]) -> None:
+        """Redrive these dead letters at once, each with a key, and return when all are accepted."""
+        async with asyncio.TaskGroup() as tasks:
+            for job_id in job_ids:
+                path, key = f"/api/v1/dead-letters/{job_id}/redrive", f"redrive-{job_id}"
+                tasks.create_task(self._until_accepted(path, key))
+
     async def _submit(self, number: int) -> None:
+        key = f"chaos-{number}"
+        self.job_ids[number] = await self._until_accepted("/api/v1/jobs", key, body_of(number))
+
+    async def _until_accepted(
+        self, path: str, key: str, body: Mapping[str, object] | None = None
+    ) -> str:
+        """Return the job's id.
+
+        Raises:
+            Unanswered: For so long that nobody would go on asking.
+        """
         give_up_at = time.monotonic() + SECONDS_FOR_ONE
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 async with self._places:
-                    self.job_ids[number] = await self._try(number)
-                return
+                    return await self._try(path, key, body)
             except Unanswered as unanswered:
                 if time.monotonic() > give_up_at:
                     raise
@@ -84,17 +103,15 @@ class SubmittingClient:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _try(self, number: int) -> str:
+    async def _try(self, path: str, key: str, body: Mapping[str, object] | None) -> str:
         """Return the job's id.
 
         Raises:
             Unanswered: The answer, if there is one, leaves open whether there is a job.
         """
-        headers, asked_at = {"Idempotency-Key": f"chaos-{number}"}, time.monotonic()
+        headers, asked_at = {"Idempotency-Key": key}, time.monotonic()
         try:
-            async with self.session.post(
-                "/api/v1/jobs", json=body_of(number), headers=headers
-            ) as answer:
+            async with self.session.post(path, json=body, headers=headers) as answer:
                 if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise await self._refused(answer, asked_at)
                 assert answer.status == HTTPStatus.ACCEPTED, await answer.text()
@@ -133,7 +150,7 @@ async def submitting_client(
         timeout=aiohttp.ClientTimeout(total=20),
         connector=aiohttp.TCPConnector(limit=0),
     ) as session:
-        yield SubmittingClient(session, project_id, at_once)
+        yield SubmittingClient(session, project_id, registered["access_token"], at_once)
 
 
 async def _post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,16 +14,21 @@ from chaos_work import LONG_TOKENS, TOKEN_DELAY_MS
 from weir_local.services import process_name
 from weir_local.stack import Stack
 
-ARMED = ("job-service", "cost-service", "gateway")
+ARMED = ("job-service", "cost-service", "gateway", "compute-router")
 
 
 @contextmanager
-def started_stack(plan: ChaosPlan, source: Path | None = None) -> Iterator[Stack]:
+def started_stack(
+    plan: ChaosPlan,
+    source: Path | None = None,
+    further: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[Stack]:
     """Run Weir with the stand-in engine, short leases, and room for every job.
 
     Args:
         plan: How long leases last.
         source: Packages to run in place of our own of the same name.
+        further: Settings of services, besides those that all stacks here have.
     """
     directory = Path(tempfile.mkdtemp(prefix="weir-chaos-"))
     directory.chmod(0o755)  # `nobody`, who runs Postgres where we are root, has to reach it
@@ -35,7 +40,7 @@ def started_stack(plan: ChaosPlan, source: Path | None = None) -> Iterator[Stack
         home,
         environment=environment,
         replicas=dict.fromkeys(VICTIMS, REPLICAS),
-        services=_with_failpoints(_settings(plan), home),
+        services=_with_failpoints(_settings(plan, further or {}), home),
         stop_with_launcher=True,
     )
     try:
@@ -69,8 +74,10 @@ def _failpoints_file(home: Path, name: str) -> Path:
     return home / f"{name}.failpoints"
 
 
-def _settings(plan: ChaosPlan) -> dict[str, dict[str, str]]:
-    return {
+def _settings(
+    plan: ChaosPlan, further: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    settings = {
         "gateway": {
             "RATE_LIMIT_PER_MINUTE": "1000000",
             "AUTH_RATE_LIMIT_PER_MINUTE": "1000000",
@@ -97,3 +104,4 @@ def _settings(plan: ChaosPlan) -> dict[str, dict[str, str]]:
             "INSTANT_TOKEN_DELAY_MS": str(TOKEN_DELAY_MS),
         },
     }
+    return {name: {**values, **further.get(name, {})} for name, values in settings.items()}

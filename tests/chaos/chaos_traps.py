@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from chaos_blows import wait_for, wait_until_ready
@@ -82,6 +82,23 @@ class Counts:
             "SELECT count(*) FROM jobs WHERE project_id = $1 AND state = 'completed'"
         )
 
+    async def in_state(self, state: str, job_ids: Collection[str]) -> int:
+        """Return how many of these jobs are in a state."""
+        return await self._of_jobs(
+            "SELECT count(*) FROM jobs WHERE project_id = $1"
+            " AND state = $2 AND job_id = ANY($3::text[])",
+            state,
+            list(job_ids),
+        )
+
+    async def readmitted(self, job_ids: Collection[str]) -> int:
+        """Return how many of these jobs have been admitted for a second time."""
+        return await self._of_jobs(
+            "SELECT count(*) FROM jobs WHERE project_id = $1"
+            " AND admission = 2 AND state <> 'admitting' AND job_id = ANY($2::text[])",
+            list(job_ids),
+        )
+
     async def just_claimed(self, seconds: float) -> int:
         """Return how many executions began within the last seconds and are not over."""
         return await self._of_jobs(
@@ -108,7 +125,7 @@ class Counts:
             self._project_id,
         )
         return await self._of_costs(
-            "SELECT count(*) FROM holds WHERE job_id = ANY($1::text[])",
+            "SELECT count(*) FROM holds WHERE job_id = ANY($1::text[]) AND state = 'held'",
             [row["job_id"] for row in rows],
         )
 
@@ -128,8 +145,8 @@ class Counts:
         )
         return [row["hold_id"] for row in rows]
 
-    async def _of_jobs(self, query: str) -> int:
-        count: int = await self._books.jobs.fetchval(query, self._project_id)
+    async def _of_jobs(self, query: str, *values: object) -> int:
+        count: int = await self._books.jobs.fetchval(query, self._project_id, *values)
         return count
 
     async def _of_costs(self, query: str, *values: object) -> int:

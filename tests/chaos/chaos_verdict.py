@@ -16,7 +16,7 @@ ALL_OVER = "all is over: no job, settlement or hold is left open"
 ONE_JOB_EACH = "each key made one job, and there are no others"
 ALL_COMPLETE = "each job completed, with its whole answer and the charge for exactly that"
 ONE_COMPLETION = "the attempt that completed a job is its last, and no other is left open"
-ONE_POST = "the ledger has one entry for each job: what it was charged"
+ONE_POST = "the ledger has one entry for each admission: the last was charged, those before nothing"
 BOOKS_AGREE = "the ledger checker finds no drift"
 
 
@@ -77,7 +77,11 @@ def _odd_attempts(evidence: Evidence) -> str:
 def _odd_entries(evidence: Evidence) -> str:
     booked = Counter((entry.job_id, entry.kind, entry.amount_nanousd) for entry in evidence.entries)
     jobs = evidence.jobs.values()
-    wanted = Counter((job.job_id, "post", job.charge_nanousd) for job in jobs)
+    wanted: Counter[tuple[str, str, int | None]] = Counter()
+    for job in jobs:
+        wanted[job.job_id, "post", job.charge_nanousd] += 1
+        # Whoever is redriven here had died without an answer.
+        wanted[job.job_id, "void", 0] += job.admission - 1
     too_much, too_little = (booked - wanted).total(), (wanted - booked).total()
     if not too_much and not too_little:
         return ""

@@ -22,6 +22,10 @@ from chaos_run import ChaosRun, run_chaos
 from rich.console import Console
 
 SECONDS_TO_BE_READY = 5.0
+# All that a caller may be told of what happens behind the gateway.
+DATABASE_AWAY = "The database is not available at the moment."
+SERVICE_AWAY = "A service that this needs is not available at the moment."
+TOOK_TOO_LONG = "The call took longer than its deadline allows."
 
 
 @pytest.mark.timeout(2400)
@@ -67,12 +71,20 @@ def assert_blows_met_work(run: ChaosRun, interrupted: list[Interruption]) -> Non
 
 
 def assert_outages_were_told(run: ChaosRun) -> None:
-    """X-R9: who asks while Postgres is away is told 503, and when to come again."""
+    """X-R9: who asks while Postgres is away is told 503, why, and when to come again.
+
+    Nor is anybody else left without an answer that says so: the gateway itself is never hit. That
+    nothing was lost to whoever asked again is among the promises of the run.
+    """
     for outage in run.outages:
         told = [
             each
             for each in run.refusals
             if outage.began <= each.asked_at and each.at <= outage.ended
         ]
+        assert told, "nobody asked while Postgres was away"
         assert all((each.status, each.says_when) == (503, True) for each in told), told
-    assert run.refusals or not run.outages, "nobody asked while Postgres was away"
+        assert DATABASE_AWAY in {each.detail for each in told}, told
+    assert all(each.status == 504 or each.says_when for each in run.refusals), run.refusals
+    assert {each.detail for each in run.refusals} <= {DATABASE_AWAY, SERVICE_AWAY, TOOK_TOO_LONG}
+    assert sum(run.repeats.values()) == len(run.refusals), run.repeats

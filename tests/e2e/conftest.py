@@ -116,6 +116,14 @@ class RunningStack:
         """The cloud's address, and the key to it."""
         return self._stack.yotta_url, self._stack.secrets.password("yotta.key")
 
+    @property
+    def administrator(self) -> dict[str, str]:
+        """What the administrator of the installation logs in with."""
+        return {
+            "username": self._stack.state.admin["username"],
+            "password": self._stack.secrets.password("admin.password"),
+        }
+
     def freeze(self, service: str) -> None:
         self._stack.send(service, signal.SIGSTOP)
 
@@ -131,19 +139,23 @@ class RunningStack:
 
     # --- looking into it ---------------------------------------------------------------------
 
-    async def settled_ledger_of(self, job_id: str, *, seconds: float = 20) -> list[dict[str, Any]]:
-        """Return the ledger's entries for a job, once its hold is no longer open."""
+    async def settled_ledger_of(
+        self, job_id: str, *, admissions: int = 1, seconds: float = 20
+    ) -> list[dict[str, Any]]:
+        """Return the ledger's entries for a job, once so many are there and no hold is open."""
         deadline = time.monotonic() + seconds
         while True:
             entries = await self._query(
-                "cost-service", "SELECT kind, amount_nanousd FROM ledger WHERE job_id = $1", job_id
+                "cost-service",
+                "SELECT kind, amount_nanousd FROM ledger WHERE job_id = $1 ORDER BY hold_id",
+                job_id,
             )
             held = await self._query(
                 "cost-service",
                 "SELECT hold_id FROM holds WHERE job_id = $1 AND state = 'held'",
                 job_id,
             )
-            if entries and not held:
+            if len(entries) >= admissions and not held:
                 return entries
             assert time.monotonic() < deadline, f"job {job_id} is not settled: {entries} {held}"
             await asyncio.sleep(0.1)

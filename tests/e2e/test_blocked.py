@@ -62,3 +62,25 @@ async def test_without_a_cloud_every_decision_says_so(account):
     assert decision["target"] == "local"
     assert decision["reason"] == "complexity_at_threshold_but_yotta_not_configured"
     assert "yotta: not configured" in decision["explanation"]
+
+
+async def test_cap_of_a_key_binds_that_key_alone(account):
+    """A key without room is refused by its name; its project's other keys work, and so may it."""
+    made = await account.http.post(
+        "/api/v1/auth/api-keys", json={"name": "capped", "scopes": ["inference"]}
+    )
+    key_id, capped = made.json()["key_id"], {"authorization": f"Bearer {made.json()['secret']}"}
+    budget = f"/api/v1/costs/api-keys/{key_id}/budget"
+    assert (await account.http.get(budget)).json()["status"] == "no_budget_set"
+    await account.http.put(budget, json={"budget_allocated": 0})
+
+    refused = await account.v1.post("/v1/chat/completions", json=CHAT, headers=capped)
+    other = await account.v1.post("/v1/chat/completions", json=CHAT)
+    await account.http.put(budget, json={"budget_allocated": "5"})
+    raised = await account.v1.post("/v1/chat/completions", json=CHAT, headers=capped)
+
+    assert (refused.status_code, other.status_code, raised.status_code) == (429, 200, 200)
+    assert refused.json()["error"]["code"] == "insufficient_quota"
+    assert f"api key {key_id}" in refused.json()["error"]["message"]
+    shown = (await account.http.get(budget)).json()
+    assert shown["actual_cost_nanousd"] + shown["reserved_nanousd"] > 0

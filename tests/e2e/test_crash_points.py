@@ -100,6 +100,33 @@ async def test_ledger_survives_its_service(crash_stack, new_account, failpoint):
     await assert_nothing_held(account)
 
 
+async def test_retried_job_survives(crash_stack, new_account):
+    """A person's retry whose new admission was just written goes on; each admission pays once.
+
+    tests/chaos/test_redrives.py does the same at the steps that follow.
+    """
+    account = await new_account()
+    job_id = (await submit(account, until_accepted=True))["job_id"]
+    await account.http.post(f"/api/v1/jobs/{job_id}/cancel")
+    first = await account.finished_job(job_id)
+    crash_stack.arm("job-service", "after_job_row")
+
+    await retry(account, job_id)
+    await crash_stack.died("job-service")
+    await crash_stack.revive("job-service")
+    # The client saw no answer, so it asks again with its key.
+    again = await retry(account, job_id)
+    job = await account.finished_job(job_id, seconds=30)
+
+    assert (first["state"], again.status_code) == ("cancelled", 202)
+    assert (job["state"], job["tokens_used_output"]) == ("completed", 20)
+    entries = await crash_stack.settled_ledger_of(job_id, admissions=2)
+    charged = [entry["amount_nanousd"] for entry in entries]
+    assert charged == [first["actual_cost_nanousd"], job["tokens_used_total"] * 1_000_000]
+    assert (await crash_stack.changes_of(job_id)).count("retried") == 1
+    await assert_nothing_held(account)
+
+
 @pytest.mark.parametrize("victim", ["compute-router", "gpu-worker"])
 async def test_job_survives_its_executor(crash_stack, new_account, until, victim):
     """Router or worker killed while jobs run: every job still completes, charged once."""
@@ -188,6 +215,15 @@ async def submit(account, *, headers=None, until_accepted=False):
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"not accepted: {answer.status_code} {answer.text}")
         await asyncio.sleep(0.2)
+
+
+async def retry(account, job_id):
+    """Run a job again that is over; the answer may fail to come."""
+    headers = {"Idempotency-Key": f"retry-{job_id}"}
+    try:
+        return await account.http.post(f"/api/v1/jobs/{job_id}/retry", headers=headers)
+    except httpx.TransportError as error:
+        return httpx.Response(599, text=str(error))
 
 
 async def chat(account):

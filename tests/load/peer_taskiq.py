@@ -10,17 +10,36 @@ import asyncio
 import os
 import sys
 import time
+from typing import Any
 
-from taskiq import AsyncTaskiqTask
+from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 AT_ONCE = 32
+SECONDS_TO_END = 120
+
+
+class SavedResults(TaskiqMiddleware):
+    """Tells when so many results are in Redis. To ask for each would be most of the work."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self._left = wanted
+        self.are_all_there = asyncio.Event()
+
+    def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+        result.raise_for_error()
+        self._left -= 1
+        if self._left == 0:
+            self.are_all_there.set()
 
 
 async def measure(url: str, jobs: int) -> float:
     """Return how long so many empty jobs took, sent and worked off at the same time."""
+    saved = SavedResults(jobs)
     broker = RedisStreamBroker(url).with_result_backend(RedisAsyncResultBackend(url))
+    broker.add_middlewares(saved)
 
     @broker.task
     async def nothing() -> None:
@@ -30,12 +49,13 @@ async def measure(url: str, jobs: int) -> float:
     worker = asyncio.create_task(run_receiver_task(broker, max_async_tasks=AT_ONCE))
     started, places = time.perf_counter(), asyncio.Semaphore(AT_ONCE)
 
-    async def send() -> AsyncTaskiqTask[None]:
+    async def send() -> None:
         async with places:
-            return await nothing.kiq()
+            await nothing.kiq()
 
-    sent = await asyncio.gather(*(send() for _ in range(jobs)))
-    await asyncio.gather(*(each.wait_result(check_interval=0.05) for each in sent))
+    await asyncio.gather(*(send() for _ in range(jobs)))
+    async with asyncio.timeout(SECONDS_TO_END):
+        await saved.are_all_there.wait()
     seconds = time.perf_counter() - started
     worker.cancel()
     await asyncio.wait([worker])

@@ -14,6 +14,7 @@ from weir.auth.v1 import (
     key_service_pb2_grpc,
     membership_service_pb2_grpc,
     schedule_service_pb2_grpc,
+    team_service_pb2_grpc,
 )
 
 from auth_service.adapters.argon2_hasher import Argon2Hasher
@@ -34,22 +35,28 @@ from auth_service.entrypoints import (
     key_handlers,
     membership_handlers,
     schedule_handlers,
+    team_handlers,
 )
 from auth_service.entrypoints.scheduled_tasks import ScheduledUseCases, scheduled_tasks
 from auth_service.settings import Settings
 from auth_service.usecases.archive_audit_entries import ArchiveAuditEntries
 from auth_service.usecases.bootstrap_administrator import BootstrapAdministrator
 from auth_service.usecases.check_access import CheckAccess
+from auth_service.usecases.check_key_access import CheckKeyAccess
+from auth_service.usecases.check_team_access import CheckTeamAccess
 from auth_service.usecases.create_api_key import CreateApiKey
 from auth_service.usecases.create_project import CreateProject
+from auth_service.usecases.create_team import CreateTeam
 from auth_service.usecases.delete_project import DeleteProject
 from auth_service.usecases.exchange_api_key import ExchangeApiKey
 from auth_service.usecases.expire_sessions import ExpireSessions
 from auth_service.usecases.get_current_user import GetCurrentUser
 from auth_service.usecases.get_project import GetProject
+from auth_service.usecases.get_team import GetTeam
 from auth_service.usecases.list_denials import ListDenials
 from auth_service.usecases.list_projects import ListProjects
 from auth_service.usecases.list_scheduled_tasks import ListScheduledTasks
+from auth_service.usecases.list_teams import ListTeams
 from auth_service.usecases.log_in import LogIn
 from auth_service.usecases.open_session import OpenSession
 from auth_service.usecases.ports import PasswordHasher, SigningKeys, TokenSigner, UnitOfWorkFactory
@@ -75,6 +82,7 @@ _VERIFYING_SERVICES = ("gateway", "job-service", "cost-service")
 ALLOWED_CALLERS = {
     auth_handlers.RPC_SERVICE: ("gateway",),
     access_handlers.RPC_SERVICE: ("gateway",),
+    team_handlers.RPC_SERVICE: ("gateway",),
     schedule_handlers.RPC_SERVICE: ("gateway",),
     membership_handlers.RPC_SERVICE: _VERIFYING_SERVICES,
     key_handlers.RPC_SERVICE: _VERIFYING_SERVICES,
@@ -172,6 +180,7 @@ def authenticated_by(verifier: TokenVerifier) -> dict[str, TokenVerifier]:
         (
             auth_handlers.RPC_SERVICE,
             access_handlers.RPC_SERVICE,
+            team_handlers.RPC_SERVICE,
             schedule_handlers.RPC_SERVICE,
         ),
         verifier,
@@ -179,7 +188,7 @@ def authenticated_by(verifier: TokenVerifier) -> dict[str, TokenVerifier]:
 
 
 def register_handlers(server: grpc.aio.Server, settings: Settings, parts: Parts) -> None:
-    """Add our five RPC services to a server."""
+    """Add our six RPC services to a server."""
     list_denials = ListDenials(parts.unit_of_work, parts.clock)
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(
         auth_handlers.AuthHandlers(auth_use_cases(settings, parts)), server
@@ -187,8 +196,11 @@ def register_handlers(server: grpc.aio.Server, settings: Settings, parts: Parts)
     access_service_pb2_grpc.add_AccessServiceServicer_to_server(
         access_handlers.AccessHandlers(access_use_cases(settings, parts)), server
     )
+    team_service_pb2_grpc.add_TeamServiceServicer_to_server(
+        team_handlers.TeamHandlers(team_use_cases(parts)), server
+    )
     membership_service_pb2_grpc.add_MembershipServiceServicer_to_server(
-        membership_handlers.MembershipHandlers(CheckAccess(parts.unit_of_work)), server
+        membership_handlers.MembershipHandlers(membership_use_cases(parts)), server
     )
     key_service_pb2_grpc.add_KeyServiceServicer_to_server(
         key_handlers.KeyHandlers(parts.signing_keys, list_denials), server
@@ -233,6 +245,24 @@ def access_use_cases(settings: Settings, parts: Parts) -> access_handlers.Access
         ),
         create_api_key=CreateApiKey(parts.unit_of_work, parts.clock),
         exchange_api_key=ExchangeApiKey(parts.unit_of_work, parts.clock, parts.signer),
+    )
+
+
+def team_use_cases(parts: Parts) -> team_handlers.TeamUseCases:
+    """Wire what `TeamService` does."""
+    return team_handlers.TeamUseCases(
+        create_team=CreateTeam(parts.unit_of_work, parts.clock),
+        get_team=GetTeam(parts.unit_of_work),
+        list_teams=ListTeams(parts.unit_of_work),
+    )
+
+
+def membership_use_cases(parts: Parts) -> membership_handlers.MembershipUseCases:
+    """Wire what `MembershipService` does."""
+    return membership_handlers.MembershipUseCases(
+        check_access=CheckAccess(parts.unit_of_work),
+        check_team_access=CheckTeamAccess(parts.unit_of_work),
+        check_key_access=CheckKeyAccess(parts.unit_of_work),
     )
 
 

@@ -96,6 +96,21 @@ async def test_one_request_makes_one_project_and_one_key(world, rows):
     assert await rows("SELECT count(*) FROM projects WHERE NOT is_default") == [(1,)]
 
 
+async def test_one_request_makes_one_team(world, rows):
+    """A team that is asked for again before the first answer is in."""
+    ann = await world.person()
+
+    found = await asyncio.gather(
+        *(world.teams.create_team(ann, "Weather", "r1") for _ in range(20))
+    )
+
+    assert len({one.membership.team.team_id for one in found}) == 1
+    assert sum(one.created for one in found) == 1
+    assert await rows("SELECT count(*) FROM teams") == [(1,)]
+    assert await rows("SELECT role FROM team_members") == [("owner",)]
+    assert await rows("SELECT count(*) FROM audit_entries WHERE action = 'team.created'") == [(1,)]
+
+
 async def test_replicas_make_one_administrator(world, rows):
     """Ten that start at once."""
     parts = world.parts

@@ -9,10 +9,11 @@ from auth_service.domain.api_key import ApiKey
 from auth_service.domain.audit import AuditAction, AuditEntry
 from auth_service.domain.denial import DenialKind, deny
 from auth_service.domain.errors import EmailTaken, UsernameTaken
-from auth_service.domain.permissions import ApiKeyScope, ProjectRole
+from auth_service.domain.permissions import ApiKeyScope, ProjectRole, TeamRole
 from auth_service.domain.project import Project
 from auth_service.domain.refresh_token import RefreshTokenMint
 from auth_service.domain.session import Session
+from auth_service.domain.team import Team, TeamMembership
 from auth_service.domain.user import User, UserRole
 from service_kit.ids import new_id
 
@@ -46,6 +47,10 @@ def a_user(name="ann", **changes):
 def a_project(owner, **changes):
     project = Project(new_id(), "Research", owner.user_id, is_default=False, created_at=NOW)
     return replace(project, **changes)
+
+
+def a_team(owner, **changes):
+    return replace(Team(new_id(), "Weather", owner.user_id, created_at=NOW), **changes)
 
 
 def a_key(owner, project, **changes):
@@ -260,7 +265,93 @@ class TestProjects:
         assert [*first, *rest] == expected
 
 
+class TestTeams:
+    async def test_a_team_comes_back_whole(self, unit_of_work):
+        """To its owner, as owner; and to nobody else."""
+        user, _ = await stored(unit_of_work)
+        other, _ = await stored(unit_of_work, "ben")
+        team = a_team(user, request_id="r1")
+
+        async with unit_of_work() as work:
+            assert await work.teams.add_owned(team) == team
+        async with unit_of_work() as work:
+            found = await work.teams.find_membership(user.user_id, team.team_id)
+            assert found == TeamMembership(team, user.user_id, TeamRole.OWNER)
+            assert await work.teams.find_membership(other.user_id, team.team_id) is None
+            assert await work.teams.list_of_member(other.user_id, after=None, limit=10) == []
+
+    @pytest.mark.parametrize("bad", ["", "x", "a\x01", UNKNOWN_ID])
+    async def test_made_up_ids_are_absent(self, unit_of_work, bad):
+        """No error, no team."""
+        user, _ = await stored(unit_of_work)
+        team = a_team(user)
+
+        async with unit_of_work() as work:
+            await work.teams.add_owned(team)
+            assert await work.teams.find_membership(user.user_id, bad) is None
+            assert await work.teams.find_membership(bad, team.team_id) is None
+
+    async def test_a_request_id_makes_one_team(self, unit_of_work):
+        """Per owner; without a request id every creation is a new one."""
+        user, _ = await stored(unit_of_work)
+        other, _ = await stored(unit_of_work, "ben")
+        first = a_team(user, request_id="r1")
+
+        async with unit_of_work() as work:
+            await work.teams.add_owned(first)
+            assert await work.teams.add_owned(a_team(user, request_id="r1")) == first
+            theirs = a_team(other, request_id="r1")
+            assert await work.teams.add_owned(theirs) == theirs
+            for plain in (a_team(user), a_team(user)):
+                assert await work.teams.add_owned(plain) == plain
+
+    async def test_pages_are_oldest_first(self, unit_of_work):
+        """Teams of the same moment are in the order of their ids."""
+        user, _ = await stored(unit_of_work)
+        made = [a_team(user, created_at=NOW + timedelta(days=day)) for day in (2, 1, 1)]
+        async with unit_of_work() as work:
+            for team in made:
+                await work.teams.add_owned(team)
+
+        async with unit_of_work() as work:
+            first = await work.teams.list_of_member(user.user_id, after=None, limit=2)
+            after = (first[-1].team.created_at, first[-1].team.team_id)
+            rest = await work.teams.list_of_member(user.user_id, after=after, limit=10)
+        assert [one.team for one in [*first, *rest]] == sorted(
+            made, key=lambda one: (one.created_at, one.team_id)
+        )
+
+    async def test_a_project_keeps_its_team(self, unit_of_work):
+        """Found by its members and listed; also after it was saved again."""
+        user, _ = await stored(unit_of_work)
+        team = a_team(user)
+        project = a_project(user, team_id=team.team_id, created_at=NOW + timedelta(days=1))
+
+        async with unit_of_work() as work:
+            await work.teams.add_owned(team)
+            assert await work.projects.add_owned(project) == project
+            await work.projects.save(project)
+        async with unit_of_work() as work:
+            found = await work.projects.find_membership(user.user_id, project.project_id)
+            assert found.project == project
+            listed = await work.projects.list_of_member(user.user_id, after=None, limit=10)
+            assert listed[-1] == project
+
+
 class TestApiKeys:
+    async def test_a_key_is_found_by_its_id(self, unit_of_work):
+        """Also a deleted one; by no other id, well formed or not."""
+        user, project = await stored(unit_of_work)
+        key = a_key(user, project)
+
+        async with unit_of_work() as work:
+            await work.api_keys.add(key, b"1" * 32)
+            assert await work.api_keys.find(key.key_id) == key
+            for unknown in ("", "x", "a\x01", UNKNOWN_ID):
+                assert await work.api_keys.find(unknown) is None
+            await work.api_keys.save(key.deleted(NOW))
+            assert await work.api_keys.find(key.key_id) == key.deleted(NOW)
+
     async def test_a_key_comes_back_whole(self, unit_of_work):
         """By the hash of its secret, and by no other."""
         user, project = await stored(unit_of_work)

@@ -22,6 +22,8 @@ from weir.auth.v1 import (
     membership_service_pb2_grpc,
     schedule_service_pb2,
     schedule_service_pb2_grpc,
+    team_service_pb2,
+    team_service_pb2_grpc,
 )
 
 from auth_service.bootstrap import (
@@ -47,6 +49,7 @@ MODULES = [
     key_service_pb2,
     membership_service_pb2,
     schedule_service_pb2,
+    team_service_pb2,
 ]
 METHODS = [
     method
@@ -75,6 +78,7 @@ class Client:
         self.access = access_service_pb2_grpc.AccessServiceStub(channel)
         self.keys = key_service_pb2_grpc.KeyServiceStub(channel)
         self.membership = membership_service_pb2_grpc.MembershipServiceStub(channel)
+        self.teams = team_service_pb2_grpc.TeamServiceStub(channel)
         self.schedule = schedule_service_pb2_grpc.ScheduleServiceStub(channel)
 
     async def reason_of_empty(self, method):
@@ -141,7 +145,7 @@ async def test_each_method_of_people_needs_a_token(served, method):
     """All but register, login, refresh, exchange, and what services ask for themselves."""
     open_methods = {
         "Register", "Login", "RefreshTokens", "ExchangeApiKey",
-        "CheckAccess", "ListSigningKeys", "ListDenials",
+        "CheckAccess", "CheckTeamAccess", "CheckKeyAccess", "ListSigningKeys", "ListDenials",
     }  # fmt: skip
     reason = await served.gateway.reason_of_empty(method)
     assert (reason == "TOKEN_MISSING") == (method.name not in open_methods)
@@ -559,6 +563,108 @@ class TestOtherServices:
         assert list(answer.permissions) == [
             "costs:read", "jobs:read", "models:read", "projects:read",
         ]  # fmt: skip
+
+    async def test_whose_a_key_is(self, served):
+        """Told to who has a part in its project; to others it looks absent, like no key."""
+        ann = await served.gateway.register()
+        ben = await served.gateway.register("ben@example.org")
+        created = await served.gateway.access.CreateApiKey(
+            access_service_pb2.CreateApiKeyRequest(name="ci"),
+            metadata=with_token(ann.tokens.access_token),
+        )
+        membership = served.clients["cost-service"].membership
+        key_id = created.api_key.key_id
+
+        answer = await membership.CheckKeyAccess(
+            membership_service_pb2.CheckKeyAccessRequest(
+                user_id=ann.user.user_id, api_key_id=key_id, scopes=["projects:write"]
+            )
+        )
+        seen = set()
+        for wanted in (key_id, "00000000-0000-7000-8000-000000000000", "no-uuid", ""):
+            request = membership_service_pb2.CheckKeyAccessRequest(
+                user_id=ben.user.user_id, api_key_id=wanted
+            )
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                await membership.CheckKeyAccess(request)
+            seen.add((caught.value.code, caught.value.reason))
+
+        assert (answer.api_key_id, answer.project_id) == (key_id, ann.user.default_project_id)
+        assert answer.owner_user_id == ann.user.user_id
+        assert list(answer.permissions) == ["budgets:write", "projects:write"]
+        assert seen == {(ErrorCode.NOT_FOUND, "API_KEY_NOT_FOUND")}
+
+
+class TestTeams:
+    async def test_a_team_and_its_project(self, served):
+        """Made, shown, listed; other services learn of both, and strangers of nothing."""
+        ann = await served.gateway.register()
+        ben = await served.gateway.register("ben@example.org")
+        metadata = with_token(ann.tokens.access_token)
+        teams = served.gateway.teams
+        request = team_service_pb2.CreateTeamRequest(name="Weather", request_id="r1")
+        created = await teams.CreateTeam(request, metadata=metadata)
+        again = await teams.CreateTeam(request, metadata=metadata)
+        team_id = created.team.team_id
+        shown = await teams.GetTeam(
+            team_service_pb2.GetTeamRequest(team_id=team_id), metadata=metadata
+        )
+        page = await teams.ListTeams(team_service_pb2.ListTeamsRequest(), metadata=metadata)
+        project = await served.gateway.access.CreateProject(
+            access_service_pb2.CreateProjectRequest(name="Research", team_id=team_id),
+            metadata=metadata,
+        )
+
+        assert (created.created, again.created) == (True, False)
+        assert created.team == again.team == shown.team == page.teams[0]
+        assert created.team.team_role == membership_service_pb2.TEAM_ROLE_OWNER
+        assert project.project.team_id == team_id
+        await self.told_to_services(served, ann, ben, team_id, project.project.project_id)
+
+    async def told_to_services(self, served, ann, ben, team_id, project_id):
+        membership = served.clients["job-service"].membership
+        access = await membership.CheckAccess(
+            membership_service_pb2.CheckAccessRequest(
+                user_id=ann.user.user_id, project_id=project_id
+            )
+        )
+        team = await membership.CheckTeamAccess(
+            membership_service_pb2.CheckTeamAccessRequest(user_id=ann.user.user_id, team_id=team_id)
+        )
+        assert access.team_id == team.team_id == team_id
+        assert team.owner_user_id == ann.user.user_id
+        assert list(team.permissions) == [
+            "budgets:write", "costs:read", "projects:read", "projects:write",
+        ]  # fmt: skip
+        with pytest.raises(ServiceError) as caught, rpc_errors():
+            await membership.CheckTeamAccess(
+                membership_service_pb2.CheckTeamAccessRequest(
+                    user_id=ben.user.user_id, team_id=team_id
+                )
+            )
+        assert caught.value.reason == "TEAM_NOT_FOUND"
+
+    async def test_a_project_in_a_foreign_team_is_refused(self, served, rows):
+        """As in one that never was, and nothing is written."""
+        ann = await served.gateway.register()
+        ben = await served.gateway.register("ben@example.org")
+        team = await served.gateway.teams.CreateTeam(
+            team_service_pb2.CreateTeamRequest(name="Weather"),
+            metadata=with_token(ann.tokens.access_token),
+        )
+        for team_id in (team.team.team_id, "00000000-0000-7000-8000-000000000000", "no-uuid"):
+            with pytest.raises(ServiceError) as caught, rpc_errors():
+                await served.gateway.access.CreateProject(
+                    access_service_pb2.CreateProjectRequest(name="Research", team_id=team_id),
+                    metadata=with_token(ben.tokens.access_token),
+                )
+            assert (caught.value.code, caught.value.reason) == (
+                ErrorCode.NOT_FOUND, "TEAM_NOT_FOUND",
+            )  # fmt: skip
+
+        assert await rows("SELECT count(*) FROM projects WHERE NOT is_default") == [(0,)]
+        found = await rows("SELECT count(*) FROM audit_entries WHERE action = 'project.created'")
+        assert found == [(0,)]
 
 
 def encode_bytes(raw):

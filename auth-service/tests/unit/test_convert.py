@@ -1,5 +1,6 @@
 """Every value of every enum finds its way, and no other does."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +13,9 @@ from weir.auth.v1 import schedule_service_pb2 as schedule_pb
 
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.denial import Denial, DenialKind
-from auth_service.domain.permissions import ApiKeyScope, ProjectRole
+from auth_service.domain.permissions import ApiKeyScope, ProjectRole, TeamRole
 from auth_service.domain.project import Membership, Project
+from auth_service.domain.team import Team, TeamMembership
 from auth_service.domain.user import Account, User, UserRole
 from auth_service.entrypoints import convert
 from auth_service.usecases.open_session import TokenPair
@@ -59,6 +61,39 @@ def test_every_project_role_has_a_proto(role):
     assert list(proto.permissions) == ["inference", "jobs:write"]
 
 
+@pytest.mark.parametrize("role", TeamRole)
+def test_every_team_role_has_a_proto(role):
+    """Shown to the member, and told to other services with the permissions."""
+    membership = TeamMembership(Team("t1", "Weather", "u1", NOW), "u2", role)
+
+    shown = convert.team_to_proto(membership)
+    told = convert.team_access_to_proto(membership, {"projects:read", "costs:read"})
+
+    for proto in (shown, told):
+        assert membership_pb.TeamRole.Name(proto.team_role) == f"TEAM_ROLE_{role.name}"
+        assert (proto.team_id, proto.owner_user_id) == ("t1", "u1")
+    assert shown.name == "Weather"
+    assert shown.created_at.ToDatetime(tzinfo=UTC) == NOW
+    assert list(told.permissions) == ["costs:read", "projects:read"]
+
+
+def test_a_key_is_told_with_its_project():
+    """Whose allowance and what permissions are those of the project."""
+    proto = convert.key_access_to_proto(
+        "k1", Membership(PROJECT, "u2", ProjectRole.VIEWER), {"jobs:read", "costs:read"}
+    )
+
+    assert (proto.api_key_id, proto.project_id, proto.owner_user_id) == ("k1", "p1", "u1")
+    assert list(proto.permissions) == ["costs:read", "jobs:read"]
+
+
+def test_a_project_names_its_team():
+    """To its owner and to other services; empty where it has none."""
+    for project, team_id in ((PROJECT, ""), (replace(PROJECT, team_id="t1"), "t1")):
+        access = convert.access_to_proto(Membership(project, "u2", ProjectRole.VIEWER), ())
+        assert convert.project_to_proto(project).team_id == access.team_id == team_id
+
+
 @pytest.mark.parametrize("scope", ApiKeyScope)
 def test_every_scope_goes_there_and_back(scope):
     """Out to the proto by name, and back to itself."""
@@ -101,6 +136,7 @@ def test_every_kind_of_denial_has_a_proto(kind):
         (auth_pb.UserRole, UserRole),
         (access_pb.ApiKeyScope, ApiKeyScope),
         (membership_pb.ProjectRole, ProjectRole),
+        (membership_pb.TeamRole, TeamRole),
         (key_pb.DenialKind, DenialKind),
     ],
 )

@@ -2,7 +2,14 @@
 
 import pytest
 
-from auth_service.domain.permissions import ApiKeyScope, Permission, ProjectRole, granted
+from auth_service.domain.permissions import (
+    ApiKeyScope,
+    Permission,
+    ProjectRole,
+    TeamRole,
+    granted,
+    granted_in_team,
+)
 
 READ = {"models:read", "jobs:read", "costs:read", "projects:read"}
 EVERYTHING = READ | {
@@ -13,6 +20,11 @@ BY_ROLE = {
     ProjectRole.DEVELOPER: READ | {"inference", "jobs:write"},
     ProjectRole.MANAGER: READ | {"inference", "jobs:write", "keys:write", "budgets:write"},
     ProjectRole.OWNER: EVERYTHING,
+}
+BY_TEAM_ROLE = {
+    TeamRole.MEMBER: {"costs:read", "projects:read"},
+    TeamRole.MANAGER: {"costs:read", "projects:read", "projects:write", "budgets:write"},
+    TeamRole.OWNER: {"costs:read", "projects:read", "projects:write", "budgets:write"},
 }
 BY_SCOPE = {
     ApiKeyScope.READ: READ,
@@ -39,6 +51,12 @@ def test_a_person_may_what_their_role_says(role):
 def test_a_key_may_what_both_its_scope_and_its_owner_may(role, scope):
     """A scope never adds to what the owner may do."""
     assert granted(role, [scope.value]) == BY_ROLE[role] & BY_SCOPE[scope]
+
+
+@pytest.mark.parametrize("role", TeamRole)
+def test_a_member_of_a_team_may_what_their_role_says(role):
+    """The golden matrix of teams: members read, and it opens none of the team's projects."""
+    assert granted_in_team(role) == BY_TEAM_ROLE[role]
 
 
 def test_scopes_add_up():

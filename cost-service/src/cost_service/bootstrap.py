@@ -25,6 +25,7 @@ from cost_service.adapters.auth_client import AuthClient
 from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.grants import role_of, set_grants
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
+from cost_service.domain.budget import BudgetDefaults
 from cost_service.domain.prices import NewPriceVersion
 from cost_service.entrypoints.correction_handlers import CorrectionHandlers
 from cost_service.entrypoints.cost_handlers import BudgetUseCases, CostHandlers
@@ -33,7 +34,9 @@ from cost_service.entrypoints.price_book_handlers import PriceBookHandlers
 from cost_service.entrypoints.price_handlers import PriceHandlers
 from cost_service.entrypoints.report_handlers import ReportHandlers
 from cost_service.settings import AuditSettings, Settings
+from cost_service.usecases.access_ports import TeamsAndKeys
 from cost_service.usecases.add_price_version import AddPriceVersion
+from cost_service.usecases.budget_owner import OwnerChecks
 from cost_service.usecases.check_ledger import CheckLedger
 from cost_service.usecases.clear_budget import ClearBudget
 from cost_service.usecases.correct_charge import CorrectCharge
@@ -118,33 +121,34 @@ def handlers(
     settings: Settings,
     unit_of_work: PostgresUnitOfWork,
     access: AccessChecks,
+    teams_and_keys: TeamsAndKeys,
     registry: CollectorRegistry,
     *,
     reports: PostgresUnitOfWork,
 ) -> Handlers:
-    """Return the RPC services over a database and what is known of projects.
+    """Return the RPC services over a database and what is known of projects, teams and keys.
 
     `reports` is the same database for those that may read very much.
     """
     meter = CostMetrics(registry)
-    allowance = settings.default_allowance_nanousd
-    get_project_report = GetProjectReport(access, reports)
-    open_budgets = OpenBudgets(
-        unit_of_work,
-        allowance,
+    owners = OwnerChecks(access, teams_and_keys)
+    defaults = BudgetDefaults(
+        settings.default_allowance_nanousd,
         settings.default_project_cap_nanousd,
         settings.default_team_cap_nanousd,
     )
+    get_project_report = GetProjectReport(access, reports)
+    open_budgets = OpenBudgets(unit_of_work, defaults)
     return Handlers(
         cost=CostHandlers(
             BudgetUseCases(
-                SetBudget(access, unit_of_work, allowance),
-                TopUpBudget(access, unit_of_work, allowance),
-                ClearBudget(access, unit_of_work),
-                GetBudget(access, unit_of_work),
-                ListBudgetAlerts(access, unit_of_work),
-                SetAllowance(unit_of_work, allowance),
-                GetAllowance(unit_of_work, allowance),
+                SetBudget(owners, unit_of_work, defaults),
+                TopUpBudget(owners, unit_of_work, defaults),
+                ClearBudget(owners, unit_of_work, defaults),
+                GetBudget(owners, unit_of_work, defaults),
+                ListBudgetAlerts(owners, unit_of_work),
+                SetAllowance(unit_of_work, defaults.allowance_nanousd),
+                GetAllowance(unit_of_work, defaults.allowance_nanousd),
             ),
             GetProjectCosts(get_project_report),
             GetJobCost(access, unit_of_work),
@@ -165,7 +169,7 @@ def handlers(
         ),
         report=ReportHandlers(
             get_project_report,
-            GetTeamReport(reports),
+            GetTeamReport(owners, reports),
             GetPlatformReport(reports),
             GetSavings(access, reports),
             GetSuggestions(access, reports),
@@ -212,6 +216,7 @@ async def cost_service(settings: Settings) -> AsyncIterator[int]:
             settings,
             PostgresUnitOfWork(sessions(engine)),
             access,
+            auth,
             registry,
             reports=PostgresUnitOfWork(sessions(report_engine)),
         )

@@ -15,13 +15,19 @@ from cost_service.adapters.cost_metrics import CostMetrics
 from cost_service.adapters.tables import APPEND_ONLY, MUTABLE
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.domain.books import JobBooks
+from cost_service.domain.budget import BudgetDefaults
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.correction import Correction
 from cost_service.domain.hold import HoldRequest
 from cost_service.domain.ledger_check import check
 from cost_service.domain.period import PeriodKind
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.usecases.access_ports import ApiKeyAccess, TeamAccess
+from cost_service.usecases.budget_owner import BudgetOwner, OwnerChecks
+from cost_service.usecases.clear_budget import ClearBudget
 from cost_service.usecases.correct_charge import CorrectCharge
+from cost_service.usecases.get_budget import GetBudget
+from cost_service.usecases.list_budget_alerts import ListBudgetAlerts
 from cost_service.usecases.lock_cap import lock_cap
 from cost_service.usecases.open_budgets import OpenBudgets
 from cost_service.usecases.place_hold import PlaceHold
@@ -36,20 +42,28 @@ from service_kit.request_context import Caller
 DEFAULT_CAP = 1_000
 DEFAULT_ALLOWANCE = 10_000
 DEFAULT_TEAM_CAP = 4_000
+DEFAULTS = BudgetDefaults(DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP)
 SCALE = int(os.environ.get("WEIR_TEST_SCALE", "1"))
 OWNER = Caller("owner-1", "person", "user", session_id="s1")
 ADMIN = Caller("admin-1", "person", "admin", session_id="s2")
 
 
 class Everything:
-    """Knows every project as the owner's."""
+    """Knows every project, team and key as the owner's."""
+
+    words = frozenset({"costs:read", "budgets:write"})
 
     def __init__(self, owner_user_id: str = "owner-1") -> None:
         self.owner_user_id = owner_user_id
 
     async def project_access(self, user_id, project_id, scopes):
-        words = frozenset({"costs:read", "budgets:write"})
-        return ProjectAccess(project_id or "default", self.owner_user_id, False, words)
+        return ProjectAccess(project_id or "default", self.owner_user_id, False, self.words)
+
+    async def team_access(self, user_id, team_id):
+        return TeamAccess(team_id, self.words)
+
+    async def api_key_access(self, user_id, api_key_id, scopes):
+        return ApiKeyAccess(api_key_id, "p1", self.words)
 
 
 class Money:
@@ -61,13 +75,17 @@ class Money:
         self.connection = connection
         self.work = PostgresUnitOfWork(sessions(engine))
         self.meter = CostMetrics(self.registry)
-        self.open_budgets = OpenBudgets(self.work, DEFAULT_ALLOWANCE, DEFAULT_CAP, DEFAULT_TEAM_CAP)
+        self.open_budgets = OpenBudgets(self.work, DEFAULTS)
         self._place = PlaceHold(self.work, self.open_budgets, self.meter)
         self._settle = SettleHold(self.work, self.meter)
         self._correct = CorrectCharge(self.work, self.meter)
         self.access = AccessChecks(Everything(), SystemClock())
-        self._set_budget = SetBudget(self.access, self.work, DEFAULT_ALLOWANCE)
-        self._top_up = TopUpBudget(self.access, self.work, DEFAULT_ALLOWANCE)
+        self.owners = OwnerChecks(self.access, Everything())
+        self._set_budget = SetBudget(self.owners, self.work, DEFAULTS)
+        self._top_up = TopUpBudget(self.owners, self.work, DEFAULTS)
+        self._clear = ClearBudget(self.owners, self.work, DEFAULTS)
+        self._get_budget = GetBudget(self.owners, self.work, DEFAULTS)
+        self._list_alerts = ListBudgetAlerts(self.owners, self.work)
 
     async def hold(self, hold_id="j1:1", amount=100, scopes=None):
         scopes = scopes or (project(),)
@@ -86,16 +104,26 @@ class Money:
             Settlement(hold_id, kind, amount, scopes, Outcome(**{**about, **outcome}))
         )
 
-    async def set_budget(self, cap, project_id="p1", period_kind=PeriodKind.MONTHLY):
-        return await self._set_budget(OWNER, project_id, cap, period_kind)
+    async def set_budget(self, cap, whose="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._set_budget(OWNER, owner(whose), cap, period_kind)
 
-    async def top_up(self, amount, request_id="", project_id="p1", period_kind=PeriodKind.MONTHLY):
-        return await self._top_up(OWNER, project_id, amount, period_kind, request_id)
+    async def top_up(self, amount, request_id="", whose="p1", period_kind=PeriodKind.MONTHLY):
+        return await self._top_up(OWNER, owner(whose), amount, period_kind, request_id)
+
+    async def clear(self, whose="p1", period_kind=PeriodKind.MONTHLY):
+        await self._clear(OWNER, owner(whose), period_kind)
+
+    async def shown(self, whose="p1"):
+        """Return what GetBudget shows."""
+        return await self._get_budget(OWNER, owner(whose))
+
+    async def alerts(self, whose="p1", page_size=50, page_token=""):
+        return await self._list_alerts(OWNER, owner(whose), page_size, page_token)
 
     async def set_cap(self, scope, cap, period_kind=PeriodKind.MONTHLY):
-        """Set a cap that only tightens, of any scope, as a use case would."""
+        """Set the cap of any scope below its use case, without asking who may."""
         async with self.work() as work:
-            locked = await lock_cap(work, scope, period_kind, DEFAULT_ALLOWANCE)
+            locked = await lock_cap(work, scope, period_kind, DEFAULTS)
             return await locked.change(cap)
 
     async def correct(self, kind, amount, request_id, job_id="j1", admission=0, reason="sorry"):
@@ -127,6 +155,13 @@ class Money:
 
     def metric(self, name, **labels):
         return self.registry.get_sample_value(name, labels)
+
+
+def owner(whose):
+    """Return the owner that is meant by a project's id, or by the scope of a team or key."""
+    if isinstance(whose, str):
+        return BudgetOwner(project_id=whose)
+    return BudgetOwner(**{whose.kind.id_name: whose.scope_id})
 
 
 def project(project_id="p1", *, default=True):

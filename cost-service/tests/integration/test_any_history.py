@@ -16,17 +16,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget
+from cost_service.domain.errors import (
+    AllowanceExceeded,
+    BudgetExceeded,
+    BudgetNotSet,
+    HoldSettled,
+    NoBudget,
+)
 from cost_service.domain.period import PeriodKind
-from cost_service.usecases.clear_budget import ClearBudget
 from service_kit.database import open_engine
 
 from .conftest import (
     DEFAULT_ALLOWANCE,
     DEFAULT_CAP,
     DEFAULT_TEAM_CAP,
-    OWNER,
     Money,
+    api_key,
     check_books,
     empty,
     project,
@@ -37,13 +42,26 @@ SCOPES = {
     "default": project("default"),
     "team": team("team"),
     "plain": project("plain", default=False),
+    "key": api_key("key"),
 }
 PROJECTS = ("default", "plain")
 MONTH, DAY, TOTAL = PeriodKind
 
 hold_ids = st.sampled_from([f"j{job}:{admission}" for job in range(4) for admission in (1, 2)])
 amounts = st.one_of(st.sampled_from([1, 2, 333, DEFAULT_CAP, DEFAULT_CAP + 1]), st.integers(1, 700))
-scope_sets = st.sets(st.sampled_from(sorted(SCOPES)), min_size=1)
+# A hold names a project or a team.
+scope_sets = st.sets(st.sampled_from(sorted(SCOPES)), min_size=1).filter(
+    lambda names: names != {"key"}
+)
+# Every cap but those that come out of an allowance.
+tightening = st.sampled_from(
+    [
+        (name, kind)
+        for name in SCOPES
+        for kind in PeriodKind
+        if name not in PROJECTS or kind is not MONTH
+    ]
+)
 
 
 class Books:
@@ -72,6 +90,9 @@ class Books:
             if (name, MONTH) in self.caps
         )
 
+    def cap_of(self, budget: tuple[str, PeriodKind]) -> int | None:
+        return self.caps.get(budget, DEFAULT_TEAM_CAP if budget == ("team", MONTH) else None)
+
     def bounds(self, names: set[str]) -> frozenset[tuple[str, PeriodKind]]:
         return frozenset(budget for budget in self.caps if budget[0] in names)
 
@@ -83,7 +104,7 @@ class Books:
             self.caps["default", MONTH] = min(DEFAULT_CAP, left)
         if "team" in names:
             self.caps.setdefault(("team", MONTH), DEFAULT_TEAM_CAP)
-        if any((name, MONTH) not in self.caps for name in names):
+        if any((name, MONTH) not in self.caps for name in names - {"key"}):
             return NoBudget
         bounds = self.bounds(names)
         if any(self.spent(budget) + amount > self.caps[budget] for budget in bounds):
@@ -97,7 +118,7 @@ class Books:
             return False
         charged = min(amount, found[1]) if found else amount
         if state == "posted":
-            unknown = self.bounds(names) | {(name, MONTH) for name in names}
+            unknown = self.bounds(names) | {(name, MONTH) for name in names - {"key"}}
             self.posted.update(dict.fromkeys(found[2] if found else unknown, charged))
         self.holds[hold_id] = (state, charged, frozenset())
         return True
@@ -143,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def refused(self, call):
         try:
             self.run(call)
-        except (AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget) as error:
+        except (AllowanceExceeded, BudgetExceeded, BudgetNotSet, HoldSettled, NoBudget) as error:
             return type(error)
         return None
 
@@ -169,15 +190,28 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = self.books.set_budget(name, cap)
         assert self.refused(self.money.set_budget(cap, name)) == expected
 
-    @rule(name=st.sampled_from(sorted(SCOPES)), kind=st.sampled_from([DAY, TOTAL]), cap=amounts)
-    def tighten(self, name, kind, cap):
-        self.books.caps[name, kind] = cap
-        self.run(self.money.set_cap(SCOPES[name], cap, kind))
+    @rule(budget=tightening, cap=amounts)
+    def tighten(self, budget, cap):
+        name, kind = budget
+        self.books.caps[budget] = cap
+        self.run(self.money.set_budget(cap, SCOPES[name], kind))
 
-    @rule(name=st.sampled_from(PROJECTS), kind=st.sampled_from([DAY, TOTAL]))
-    def loosen(self, name, kind):
-        self.books.caps.pop((name, kind), None)
-        self.run(ClearBudget(self.money.access, self.money.work)(OWNER, name, kind))
+    @rule(budget=tightening, amount=amounts)
+    def top_up(self, budget, amount):
+        name, kind = budget
+        before = self.books.cap_of(budget)
+        expected = BudgetNotSet if before is None else None
+        if before is not None:
+            self.books.caps[budget] = before + amount
+        assert self.refused(self.money.top_up(amount, "", SCOPES[name], kind)) == expected
+
+    @rule(budget=tightening)
+    def loosen(self, budget):
+        name, kind = budget
+        self.books.caps.pop(budget, None)
+        if budget == ("team", MONTH):
+            self.books.caps[budget] = DEFAULT_TEAM_CAP
+        self.run(self.money.clear(SCOPES[name], kind))
 
     @invariant()
     def budgets_agree(self):

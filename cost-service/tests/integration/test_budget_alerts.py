@@ -7,10 +7,9 @@ import asyncio
 import pytest
 
 from cost_service.domain.period import PeriodKind
-from cost_service.usecases.list_budget_alerts import ListBudgetAlerts
 from service_kit.errors import InvalidArgument
 
-from .conftest import OWNER, api_key, check_books, project, team
+from .conftest import api_key, check_books, project, team
 
 
 async def alerts(money):
@@ -154,16 +153,15 @@ class TestRearming:
 class TestListBudgetAlerts:
     async def test_pages_newest_first(self, money):
         """A project's own alerts come page by page, the newest first."""
-        list_alerts = ListBudgetAlerts(money.access, money.work)
         await money.set_budget(1)
         await money.set_budget(10, "p2")
         await spend(money, 1)
         await spend(money, 8, scopes=[project("p2")])
 
-        first, token = await list_alerts(OWNER, "p1", 2, "")
-        rest, end = await list_alerts(OWNER, "p1", 2, token)
+        first, token = await money.alerts("p1", 2)
+        rest, end = await money.alerts("p1", 2, token)
 
         assert [alert.level for alert in (*first, *rest)] == ["exceeded", "critical", "warning"]
         assert (rest[0].cap_nanousd, rest[0].posted_nanousd, end) == (1, 1, "")
         with pytest.raises(InvalidArgument):
-            await list_alerts(OWNER, "p2", 2, token)
+            await money.alerts("p2", 2, token)

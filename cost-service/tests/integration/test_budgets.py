@@ -8,7 +8,6 @@ import pytest
 
 from cost_service.domain.budget import BudgetStatus
 from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, JobCostNotFound, NoBudget
-from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.get_job_cost import GetJobCost
 from cost_service.usecases.get_project_costs import GetProjectCosts
 from cost_service.usecases.get_project_report import GetProjectReport
@@ -137,36 +136,32 @@ class TestSetBudget:
 
 
 class TestGetBudget:
-    @pytest.fixture
-    def get_budget(self, money):
-        return GetBudget(money.access, money.work)
-
-    async def test_nothing_set(self, money, get_budget):
+    async def test_nothing_set(self, money):
         """Without an allocation there is no budget, and the figures are 0."""
-        (budget,) = await get_budget(OWNER, "p1")
+        (budget,) = await money.shown()
 
         assert (budget.has_budget, budget.cap_nanousd) == (False, 0)
         assert budget.period == await money.value(
             "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')"
         )
 
-    async def test_figures_of_this_month(self, money, get_budget):
+    async def test_figures_of_this_month(self, money):
         """Reserve and charges of this month, and the default project where none is named."""
         await money.hold("j1:1", 100, [project("default")])
         await money.post("j1:1", 60)
         await money.hold("j2:1", 30, [project("default")])
 
-        (budget,) = await get_budget(OWNER, "")
+        (budget,) = await money.shown("")
 
         assert budget.scope.scope_id == "default"
         assert (budget.reserved_nanousd, budget.posted_nanousd) == (30, 60)
 
-    async def test_new_month_before_its_first_hold(self, money, get_budget):
+    async def test_new_month_before_its_first_hold(self, money):
         """A month that nothing was held in shows the allocation's cap."""
         await money.set_budget(500)
         await money.connection.execute("UPDATE budgets SET period = '2020-01'")
 
-        (budget,) = await get_budget(OWNER, "p1")
+        (budget,) = await money.shown()
 
         assert (budget.has_budget, budget.cap_nanousd, budget.posted_nanousd) == (True, 500, 0)
 

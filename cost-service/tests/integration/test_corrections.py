@@ -125,7 +125,7 @@ class TestCorrections:
             )
             assert sorted(type(one).__name__ for one in results) == [
                 "IdempotencyKeyReused",
-                "LedgerEntry",
+                "JobEntry",
             ]
         assert await money.budget() == (1000, 0, 110)
         await check_books(database)

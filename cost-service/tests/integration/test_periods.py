@@ -17,10 +17,9 @@ from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.errors import BudgetExceeded, NoBudget
 from cost_service.domain.ledger_check import JobBooks, check
 from cost_service.domain.period import PeriodKind
-from cost_service.usecases.get_budget import GetBudget
 from service_kit.database import async_url
 
-from .conftest import OWNER, Money, api_key, check_books, project, team
+from .conftest import Money, api_key, check_books, project, team
 
 MONTHLY, DAILY, TOTAL = PeriodKind
 # A schema that is looked through before Postgres' own, where `now()` is found first.
@@ -250,7 +249,7 @@ class TestSeveralCaps:
             "UPDATE budgets SET period = '2020-01-01' WHERE period_kind = 'daily'"
         )
 
-        shown = await GetBudget(money.access, money.work)(OWNER, "p1")
+        shown = await money.shown()
 
         assert [(one.period_kind, one.cap_nanousd, one.reserved_nanousd) for one in shown] == [
             (MONTHLY, 1000, 10),

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from cost_service.domain.budget import Budget
 from cost_service.domain.errors import AllowanceExceeded, BudgetExceeded, HoldSettled, NoBudget
 from cost_service.domain.period import PeriodKind
 
@@ -72,6 +73,57 @@ class TestRaces:
             for scope, kind in bounds:
                 _, reserved, posted = await money.budget(scope.scope_id, kind)
                 assert (reserved, posted) == (350, 0)
+        await check_books(database)
+
+    async def test_key_with_the_least_room(self, money, database):
+        """X-M1: of 100 holds at once on project, team and key, the key's cap admits its 50."""
+        scopes = [project("p1", default=False), team("t1"), api_key("k1")]
+        for whose, room in (("p1", 80), (scopes[1], 70), (scopes[2], 50)):
+            await money.set_budget(room * 7, whose)
+
+        results = await outcomes(money.hold(f"j{job}:1", 7, scopes) for job in range(100))
+
+        assert surprises(results, BudgetExceeded) == []
+        refused = [one.metadata["scope_id"] for one in results if isinstance(one, BudgetExceeded)]
+        assert refused == ["k1"] * 50
+        for scope in scopes:
+            assert (await money.budget(scope.scope_id))[1:] == (350, 0)
+        await check_books(database)
+
+    async def test_holds_against_changes_of_a_keys_cap(self, money, database):
+        """A cap that is lowered, taken away or set while holds come in is kept from then on.
+
+        What the change found reserved may be beyond the new cap; nothing is added to that.
+        """
+        shuffled = random.Random(SEED)
+        await money.connection.execute(
+            "INSERT INTO allowances (user_id, amount_nanousd) VALUES ('owner-1', 1000000)"
+        )
+        await money.set_budget(1_000_000)
+        for number in range(ROUNDS + 1):
+            key = api_key(f"k{number}")
+            scopes = [project(), key]
+            if number % 3:
+                await money.set_budget(700, key)
+            change = money.clear(key) if number % 3 == 1 else money.set_budget(140, key)
+            calls = [money.hold(f"r{number}j{job}:1", 7, scopes) for job in range(30)]
+            calls.insert(shuffled.randrange(30), change)
+
+            results = await outcomes(calls)
+
+            assert surprises(results, BudgetExceeded) == []
+            row = await money.budget(key.scope_id)
+            found = [one for one in results if isinstance(one, Budget)]
+            if found:
+                assert row[0] == 140
+                assert row[1] <= max(140, found[0].reserved_nanousd)
+            else:
+                assert count(results, BudgetExceeded) == 0
+            await outcomes(
+                money.void(f"r{number}j{job}:1", scopes)
+                for job, result in enumerate(results)
+                if not isinstance(result, BaseException)
+            )
         await check_books(database)
 
     async def test_first_requests_ever(self, money, database):

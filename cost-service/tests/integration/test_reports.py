@@ -8,7 +8,7 @@ import pytest
 
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.cost_reports import CostSums
-from cost_service.domain.periods import DayRange
+from cost_service.domain.report_days import DayRange
 from cost_service.domain.suggestions import SuggestionKind, WorkFacts
 from cost_service.usecases.export_ledger import PAGE, ExportLedger
 from cost_service.usecases.get_platform_report import GetPlatformReport
@@ -18,7 +18,7 @@ from cost_service.usecases.get_team_report import GetTeamReport
 from service_kit.clock import SystemClock
 from service_kit.errors import InvalidArgument
 
-from .conftest import OWNER, project
+from .conftest import ADMIN, OWNER, project
 
 TEXTS = ("kind", "job_id", "project_id", "job_state", "target", "model", "price_version")
 MORE_TEXTS = ("job_type", "team_id", "api_key_id", "hold_id", "request_id")
@@ -231,12 +231,14 @@ async def test_team_report(money):
         {"team_id": "t2"},
         {},
     )
-    get_team_report = GetTeamReport(money.work)
+    get_team_report = GetTeamReport(money.owners, money.work)
 
-    assert (await get_team_report("t1", 30)).total.jobs == 2
-    assert (await get_team_report("none", 30)).total.jobs == 0
+    for caller in (OWNER, ADMIN):
+        team_id, report = await get_team_report(caller, "t1", 30)
+        assert (team_id, report.total.jobs) == ("t1", 2)
+        assert (await get_team_report(caller, "none", 30))[1].total.jobs == 0
     with pytest.raises(InvalidArgument):
-        await get_team_report("", 30)
+        await get_team_report(OWNER, "", 30)
 
 
 async def test_platform_report(money):

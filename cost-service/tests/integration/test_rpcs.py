@@ -19,7 +19,9 @@ from weir.cost.v1 import report_service_pb2_grpc as report_grpc
 
 from cost_service.adapters.unit_of_work import PostgresUnitOfWork
 from cost_service.bootstrap import ALLOWED_CALLERS, WITH_TOKENS, handlers
+from cost_service.domain.errors import ApiKeyNotFound
 from cost_service.settings import Settings
+from cost_service.usecases.access_ports import ApiKeyAccess, TeamAccess
 from service_kit.access import AccessChecks, ProjectAccess, ProjectNotFound
 from service_kit.clock import SystemClock
 from service_kit.database import open_engine, sessions
@@ -78,7 +80,11 @@ RPCS = [
         correction_pb.ListJobEntriesRequest(job_id="j1"),
     ),
     (report_grpc.ReportServiceStub, "GetProjectReport", report_pb.GetProjectReportRequest()),
-    (report_grpc.ReportServiceStub, "GetTeamReport", report_pb.GetTeamReportRequest(team_id="t")),
+    (
+        report_grpc.ReportServiceStub,
+        "GetTeamReport",
+        report_pb.GetTeamReportRequest(team_id="team-1"),
+    ),
     (report_grpc.ReportServiceStub, "GetPlatformReport", report_pb.GetPlatformReportRequest()),
     (report_grpc.ReportServiceStub, "GetSavings", report_pb.GetSavingsRequest()),
     (report_grpc.ReportServiceStub, "GetSuggestions", report_pb.GetSuggestionsRequest()),
@@ -87,8 +93,19 @@ RPCS = [
 ]
 STREAMED = (report_pb.ExportCostsRequest, report_pb.ExportComputeJobsRequest)
 REPORTS = [each for each in RPCS if each[0] is report_grpc.ReportServiceStub]
-FOR_ADMINISTRATORS = {"GetTeamReport", "GetPlatformReport"}
 DAILY = cost_pb.BUDGET_PERIOD_DAILY
+WORDS = {
+    "user-1": frozenset({"costs:read", "budgets:write"}),
+    "user-2": frozenset({"costs:read"}),
+}
+# What can be done with a budget, and what it takes beside whose it is.
+BUDGET_CALLS = {
+    "SetBudget": {},
+    "TopUpBudget": {"amount_nanousd": 1},
+    "ClearBudget": {"period": DAILY},
+    "GetBudget": {},
+    "ListBudgetAlerts": {},
+}
 CALLERS = {
     "LedgerServiceStub": {"job-service"},
     "PriceServiceStub": {"job-service", "compute-router"},
@@ -99,14 +116,33 @@ CALLERS = {
 }
 
 
-class Projects:
-    """user-1 owns project-1 and may do everything, user-2 may read there, nobody else is known."""
+class Directory:
+    """user-1 owns project-1 and may do everything, user-2 may read there, nobody else is known.
+
+    The same goes for team-1, and for key-1 and key-2 of that project.
+    """
 
     async def project_access(self, user_id, project_id, scopes):
-        words = {"user-1": {"costs:read", "budgets:write"}, "user-2": {"costs:read"}}
-        if project_id not in ("", "project-1") or user_id not in words:
+        if project_id not in ("", "project-1") or user_id not in WORDS:
             raise ProjectNotFound(project_id)
-        return ProjectAccess("project-1", "owner-1", True, frozenset(words[user_id]))
+        return ProjectAccess("project-1", "owner-1", True, WORDS[user_id])
+
+    async def team_access(self, user_id, team_id):
+        if team_id != "team-1" or user_id not in WORDS:
+            raise TeamNotFound("It does not exist.")
+        return TeamAccess(team_id, WORDS[user_id])
+
+    async def api_key_access(self, user_id, api_key_id, scopes):
+        if api_key_id not in ("key-1", "key-2") or user_id not in WORDS:
+            raise ApiKeyNotFound(api_key_id)
+        return ApiKeyAccess(api_key_id, "project-1", WORDS[user_id])
+
+
+class TeamNotFound(ServiceError):
+    """As auth-service says it."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "TEAM_NOT_FOUND"
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +168,9 @@ async def loopback(database, pki, issuer):
     engine = open_engine(database, application_name="test")
     registry = new_registry("cost-service")
     work = PostgresUnitOfWork(sessions(engine))
-    access = AccessChecks(Projects(), SystemClock())
-    served = handlers(settings, work, access, registry, reports=work)
+    directory = Directory()
+    access = AccessChecks(directory, SystemClock())
+    served = handlers(settings, work, access, directory, registry, reports=work)
     async with serving_loopback(
         pki,
         "cost-service",
@@ -360,6 +397,60 @@ class TestUsers:
         assert await outcome_of(costs.GetBudget, request, own) == ("OK", "")
         assert (await outcome_of(costs.GetBudget, request, other))[1] == "PROJECT_NOT_FOUND"
 
+    @pytest.mark.parametrize("name", ["team_id", "api_key_id"])
+    async def test_budget_of_a_team_or_key(self, costs, issuer, name):
+        """Set, topped up, shown and taken away by the id it is named by, without a project's."""
+        me, owner = as_user(issuer), {name: {"team_id": "team-1", "api_key_id": "key-1"}[name]}
+        await costs.SetBudget(cost_pb.SetBudgetRequest(cap_nanousd=9, **owner), metadata=me)
+        await costs.SetBudget(
+            cost_pb.SetBudgetRequest(cap_nanousd=5, period=DAILY, **owner), metadata=me
+        )
+        topped_up = await costs.TopUpBudget(
+            cost_pb.TopUpBudgetRequest(amount_nanousd=1, **owner), metadata=me
+        )
+        await costs.ClearBudget(cost_pb.ClearBudgetRequest(period=DAILY, **owner), metadata=me)
+        shown = await costs.GetBudget(cost_pb.GetBudgetRequest(**owner), metadata=me)
+
+        assert shown.budget == topped_up.budget == shown.periods[0]
+        assert (shown.budget.cap_nanousd, len(shown.periods)) == (10, 1)
+        fields = ("project_id", "team_id", "api_key_id")
+        ids = {field: getattr(shown.budget, field) for field in fields}
+        assert ids == {**dict.fromkeys(fields, ""), **owner}
+
+    @pytest.mark.parametrize(
+        ("owner", "expected"),
+        [
+            ({"team_id": "x"}, (ErrorCode.NOT_FOUND, "TEAM_NOT_FOUND")),
+            ({"api_key_id": "x"}, (ErrorCode.NOT_FOUND, "API_KEY_NOT_FOUND")),
+            (
+                {"project_id": "project-1", "team_id": "team-1"},
+                (ErrorCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+            ),
+        ],
+        ids=["foreign team", "foreign key", "two owners"],
+    )
+    async def test_whose_budget_is_checked_by_each_call(self, costs, issuer, owner, expected):
+        """What the caller has no part in looks absent; two owners at once are none."""
+        for method, more in BUDGET_CALLS.items():
+            request = getattr(cost_pb, f"{method}Request")(**owner, **more)
+
+            found = await outcome_of(getattr(costs, method), request, as_user(issuer))
+
+            assert found == expected, method
+
+    async def test_key_moves_other_caps_not_its_own(self, costs, issuer):
+        """A key is held to its cap; it sees it, and sets those of its project's other keys."""
+        key = bearer(issuer.key_token())
+        foreign = bearer(issuer.key_token(project_id="project-9"))
+        own = cost_pb.SetBudgetRequest(api_key_id="key-1", cap_nanousd=1)
+        other = cost_pb.SetBudgetRequest(api_key_id="key-2", cap_nanousd=1)
+        seen = cost_pb.GetBudgetRequest(api_key_id="key-1")
+
+        assert (await outcome_of(costs.SetBudget, own, key))[1] == "PERMISSION_DENIED"
+        assert await outcome_of(costs.SetBudget, other, key) == ("OK", "")
+        assert await outcome_of(costs.GetBudget, seen, key) == ("OK", "")
+        assert (await outcome_of(costs.GetBudget, seen, foreign))[1] == "API_KEY_NOT_FOUND"
+
     async def test_allowance_is_told(self, costs, issuer):
         """More than the allowance is refused with its figures."""
         request = cost_pb.SetBudgetRequest(project_id="project-1", cap_nanousd=101 * 10**9)
@@ -461,7 +552,7 @@ class TestReports:
 
     @pytest.mark.parametrize(("_stub", "method", "request_"), REPORTS)
     async def test_who_may_ask(self, reports, issuer, _stub, method, request_):
-        """Members with `costs:read` for projects; administrators, in person, for the rest."""
+        """Members with `costs:read`, administrators in person, and keys only for their project."""
         call = getattr(reports, method)
         asked = {
             "nobody": (),
@@ -477,17 +568,16 @@ class TestReports:
         }
 
         assert codes.pop("nobody") is ErrorCode.UNAUTHENTICATED
-        if method in FOR_ADMINISTRATORS:
-            assert {name for name, code in codes.items() if code == "OK"} == {
-                "administrator",
-                "super",
-            }
+        allowed = {name for name, code in codes.items() if code == "OK"}
+        if method == "GetTeamReport":
+            assert allowed == {"administrator", "super", "member"}
+            assert codes["stranger"] is ErrorCode.NOT_FOUND
+            assert codes["key of one"] is ErrorCode.PERMISSION_DENIED
+        elif method == "GetPlatformReport":
+            assert allowed == {"administrator", "super"}
             assert codes["member"] is codes["key of one"] is ErrorCode.PERMISSION_DENIED
         else:
-            assert {name for name, code in codes.items() if code == "OK"} == {
-                "member",
-                "key of one",
-            }
+            assert allowed == {"member", "key of one"}
             assert codes["stranger"] is codes["administrator"] is ErrorCode.NOT_FOUND
 
     @pytest.mark.parametrize(

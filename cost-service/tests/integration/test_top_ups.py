@@ -9,9 +9,7 @@ import pytest
 
 from cost_service.domain.errors import AllowanceExceeded, BudgetNotSet, IdempotencyKeyReused
 from cost_service.domain.period import PeriodKind
-from cost_service.usecases.clear_budget import ClearBudget
 from cost_service.usecases.get_allowance import GetAllowance
-from cost_service.usecases.get_budget import GetBudget
 from cost_service.usecases.set_allowance import SetAllowance
 from service_kit.errors import InvalidArgument
 from service_kit.request_context import Caller
@@ -120,14 +118,13 @@ class TestClearBudget:
         await money.set_budget(500)
         await money.set_budget(50, period_kind=PeriodKind.TOTAL)
         await money.hold("j1:1", 50)
-        clear = ClearBudget(money.access, money.work)
 
-        await clear(OWNER, "p1", PeriodKind.TOTAL)
-        await clear(OWNER, "p1", PeriodKind.TOTAL)
+        await money.clear(period_kind=PeriodKind.TOTAL)
+        await money.clear(period_kind=PeriodKind.TOTAL)
         await money.hold("j2:1", 60)
         await money.post("j1:1", 40)
 
-        shown = await GetBudget(money.access, money.work)(OWNER, "p1")
+        shown = await money.shown()
         assert [budget.period_kind for budget in shown] == [PeriodKind.MONTHLY]
         again = await money.set_budget(45, period_kind=PeriodKind.TOTAL)
         assert (again.reserved_nanousd, again.posted_nanousd) == (0, 40)
@@ -140,7 +137,7 @@ class TestClearBudget:
         await money.set_budget(500)
 
         with pytest.raises(InvalidArgument):
-            await ClearBudget(money.access, money.work)(OWNER, "p1", PeriodKind.MONTHLY)
+            await money.clear()
 
 
 class TestAllowance:

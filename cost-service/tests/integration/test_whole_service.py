@@ -59,6 +59,7 @@ class Membership(membership_grpc.MembershipServiceServicer):
     def __init__(self) -> None:
         self.members = {"user-1"}
         self.asked = []
+        self.asked_of_keys = []
 
     async def CheckAccess(self, request, context):
         self.asked.append((request.user_id, request.project_id, list(request.scopes)))
@@ -69,6 +70,17 @@ class Membership(membership_grpc.MembershipServiceServicer):
             owner_user_id="user-1",
             is_default=True,
             permissions=["costs:read"],
+        )
+
+    async def CheckTeamAccess(self, request, context):
+        return membership_pb.CheckTeamAccessResponse(
+            team_id=request.team_id, owner_user_id="user-1", permissions=["costs:read"]
+        )
+
+    async def CheckKeyAccess(self, request, context):
+        self.asked_of_keys.append((request.user_id, request.api_key_id, list(request.scopes)))
+        return membership_pb.CheckKeyAccessResponse(
+            api_key_id=request.api_key_id, project_id="project-1", permissions=["costs:read"]
         )
 
 
@@ -161,6 +173,10 @@ async def test_tokens_and_access_by_auth_service(settings, pki):
             ("user-1", "", []),
             ("user-1", "project-1", ["inference", "read"]),
         ]
+        of_team = await costs.GetBudget(pb.GetBudgetRequest(team_id="team-1"), metadata=me)
+        of_key = await costs.GetBudget(pb.GetBudgetRequest(api_key_id="key-2"), metadata=key)
+        assert (of_team.budget.team_id, of_key.budget.api_key_id) == ("team-1", "key-2")
+        assert membership.asked_of_keys == [("user-1", "key-2", ["inference", "read"])]
 
         membership.members.clear()
         issuer.deny("membership", "user-1:project-1")

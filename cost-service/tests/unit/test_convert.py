@@ -16,7 +16,7 @@ from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus
 from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
-from cost_service.domain.correction import LedgerEntry
+from cost_service.domain.correction import JobEntry
 from cost_service.domain.costs import DayCost, JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldState
 from cost_service.domain.period import PeriodKind
@@ -92,14 +92,15 @@ def test_every_denial_kind_is_known():
     assert set(DENIAL_KINDS) == set(known(key_pb.DenialKind))
 
 
-def test_budget_leaves():
-    """A budget's figures arrive as they are."""
-    scope = BudgetScope(BudgetScopeKind.PROJECT, "p1")
+@pytest.mark.parametrize("kind", BudgetScopeKind)
+def test_budget_leaves(kind):
+    """A budget's figures arrive as they are, under the id of whose it is and no other."""
+    scope = BudgetScope(kind, "x1")
 
     assert convert.budget_to_proto(
         Budget(scope, PeriodKind.MONTHLY, "2026-11", True, 10, 2, 8)
     ) == cost_pb.Budget(
-        project_id="p1",
+        **{f"{kind}_id": "x1"},
         period_kind=cost_pb.BUDGET_PERIOD_MONTHLY,
         period="2026-11",
         has_budget=True,
@@ -247,7 +248,7 @@ def test_prices_leave():
 @pytest.mark.parametrize("kind", EntryKind)
 def test_every_entry_kind_leaves(kind):
     """Every kind of entry keeps its name, and the entry its figures."""
-    entry = LedgerEntry(7, kind, "j1:1", "j1", "p1", 2**63 - 1, "why", "2026-11", "1", NOW)
+    entry = JobEntry(7, kind, "j1:1", "j1", "p1", 2**63 - 1, "why", "2026-11", "1", NOW)
 
     found = convert_corrections.entry_to_proto(entry)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cost_service.domain.correction import MAX_SURCHARGE_NANOUSD, Charge, Correction, LedgerEntry
+from cost_service.domain.correction import MAX_SURCHARGE_NANOUSD, Charge, Correction, JobEntry
 from cost_service.domain.errors import RefundExceedsCharge
 from cost_service.domain.settlement import EntryKind
 from service_kit.errors import InvalidArgument
@@ -71,7 +71,7 @@ def test_long_reasons_are_cut():
 def test_repetition_is_told_from_another_request(changes, same):
     """An entry answers a request only if it is what the request asks for."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    entry = LedgerEntry(1, REFUND, "j1:2", "j1", "p1", 10, "sorry", "2026-11", "1", now)
+    entry = JobEntry(1, REFUND, "j1:2", "j1", "p1", 10, "sorry", "2026-11", "1", now)
 
     assert a_correction(**changes).asks_for(entry) is same
 

@@ -24,6 +24,7 @@ from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.redis_rates import RedisRates
 from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
+from gateway.adapters.team_client import TeamClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.edge import Edge
 from gateway.entrypoints.event_streams import EventStreams
@@ -93,9 +94,10 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
             dependencies.add(service, _health_of(opened))
             return opened
 
-        auth = AuthClient(
-            await channel("auth-service", settings.auth_service_addresses, forward_token=True)
+        auth_channel = await channel(
+            "auth-service", settings.auth_service_addresses, forward_token=True
         )
+        auth = AuthClient(auth_channel)
         job_channel = await channel(
             "job-service", settings.job_service_addresses, forward_token=True, small_windows=True
         )
@@ -131,6 +133,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Ports]:
 
         edge = Edge(
             auth=auth,
+            teams=TeamClient(auth_channel),
             jobs=jobs,
             dead_letters=DeadLetterClient(job_channel),
             costs=costs,

@@ -18,6 +18,9 @@ PROTECTED = [
     ("GET", "/api/v1/projects"),
     ("POST", "/api/v1/projects"),
     ("GET", f"/api/v1/projects/{PROJECT_ID}"),
+    ("GET", "/api/v1/teams"),
+    ("POST", "/api/v1/teams"),
+    ("GET", f"/api/v1/teams/{PROJECT_ID}"),
     ("PUT", f"/api/v1/projects/{PROJECT_ID}/budget"),
     ("GET", f"/api/v1/costs/projects/{PROJECT_ID}"),
     ("GET", f"/api/v1/costs/projects/{PROJECT_ID}/budget"),
@@ -31,6 +34,17 @@ PROTECTED = [
     ("DELETE", f"/api/v1/costs/projects/{PROJECT_ID}/budget"),
     ("POST", f"/api/v1/costs/projects/{PROJECT_ID}/budget/top-up"),
     ("GET", f"/api/v1/costs/projects/{PROJECT_ID}/alerts"),
+    *(
+        (method, f"/api/v1/costs/{owners}/{PROJECT_ID}/{path}")
+        for owners in ("teams", "api-keys")
+        for method, path in (
+            ("GET", "budget"),
+            ("PUT", "budget"),
+            ("DELETE", "budget"),
+            ("POST", "budget/top-up"),
+            ("GET", "alerts"),
+        )
+    ),
     ("GET", f"/api/v1/costs/allowances/{USER_ID}"),
     ("PUT", f"/api/v1/costs/allowances/{USER_ID}"),
     ("GET", f"/api/v1/costs/jobs/{PROJECT_ID}"),

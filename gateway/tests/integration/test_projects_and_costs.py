@@ -34,6 +34,7 @@ async def test_project_is_created_with_its_budget(http, script, person):
         "owner_user_id": USER_ID,
         "is_default": False,
         "created_at": "2026-01-02T03:04:05Z",
+        "team_id": None,
         "budget_allocated": 12.500000001,
         "budget_allocated_nanousd": 12_500_000_001,
     }

@@ -65,7 +65,7 @@ KEYS = {"api_keys": [{"name": "key-1", **sums_of()}]}
     ("path", "more"),
     [
         (COSTS, {"project_id": PROJECT_ID, **KEYS}),
-        ("/api/v1/costs/teams/team-1", {"team_id": "team-1", **KEYS}),
+        (f"/api/v1/costs/teams/{PROJECT_ID}", {"team_id": PROJECT_ID, **KEYS}),
         (
             "/api/v1/costs/report",
             {
@@ -105,7 +105,7 @@ async def test_periods_are_bounded(http, script, person, path, days):
     assert not [call for call in script.calls if call.method.startswith("Get")]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/costs/report", "/api/v1/costs/teams/t"])
+@pytest.mark.parametrize("path", ["/api/v1/costs/report", f"/api/v1/costs/teams/{PROJECT_ID}"])
 async def test_platform_is_for_administrators(http, script, person, path):
     """cost-service knows who is one; its refusal is shown."""
     denied = refusal(ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED", permission="platform:admin")

@@ -7,7 +7,7 @@ from weir.job.v1 import job_service_pb2
 from weir.worker.v1 import inference_service_pb2
 
 from gateway.adapters.budget_client import BUDGET_PERIODS, BUDGET_STATUSES
-from gateway.domain.project import Budget, BudgetStatus
+from gateway.domain.project import Budget, BudgetOwner, BudgetStatus
 from gateway.entrypoints import convert
 from gateway.entrypoints.routes import scheduler
 
@@ -45,7 +45,8 @@ def test_every_value_has_a_name(enum, names):
 )
 def test_share_of_a_budget(cap, reserved, posted, percentage, remaining):
     """What is reserved is used as well; a lowered cap may be passed."""
-    budget = Budget("p1", "2026-01", True, cap, reserved, posted, BudgetStatus.OK)
+    owner = BudgetOwner("p1")
+    budget = Budget(owner, "2026-01", True, cap, reserved, posted, BudgetStatus.OK)
 
     assert budget.percentage_used == percentage
     assert budget.remaining_nanousd == remaining

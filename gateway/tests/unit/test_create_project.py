@@ -21,10 +21,11 @@ class FakeProjects:
         self.names = {}
         self.delete_error = None
 
-    async def create_project(self, name, request_id):
+    async def create_project(self, name, request_id, team_id):
         created = "p1" not in self.names
         self.names["p1"] = name
-        project = Project("p1", name, "u1", False, datetime(2026, 1, 1, tzinfo=UTC))
+        created_at = datetime(2026, 1, 1, tzinfo=UTC)
+        project = Project("p1", name, "u1", False, created_at, team_id or None)
         return ProjectOfRequest(project, created)
 
     async def delete_project(self, project_id):
@@ -38,16 +39,17 @@ class FakeBudgets:
         self.caps = {}
         self.error = None
 
-    async def set_budget(self, project_id, cap_nanousd):
+    async def set_budget(self, owner, cap_nanousd):
         if self.error and cap_nanousd:
             raise self.error
-        self.caps[project_id] = cap_nanousd
-        return await self.get_budget(project_id)
+        self.caps[owner.project_id] = cap_nanousd
+        return await self.get_budget(owner)
 
-    async def get_budget(self, project_id):
-        if project_id not in self.caps:
-            return Budget(project_id, "2026-01", False, 0, 0, 0, BudgetStatus.NO_BUDGET_SET)
-        return Budget(project_id, "2026-01", True, self.caps[project_id], 0, 0, BudgetStatus.OK)
+    async def get_budget(self, owner):
+        cap = self.caps.get(owner.project_id)
+        if cap is None:
+            return Budget(owner, "2026-01", False, 0, 0, 0, BudgetStatus.NO_BUDGET_SET)
+        return Budget(owner, "2026-01", True, cap, 0, 0, BudgetStatus.OK)
 
 
 @pytest.fixture
@@ -66,6 +68,14 @@ async def test_project_gets_its_budget(projects, budgets):
 
     assert (project.name, budget.cap_nanousd) == ("Weather", 5)
     assert projects.names == {"p1": "Weather"}
+
+
+async def test_project_of_a_team(projects, budgets):
+    """The team is the one asked for; it has none where none was."""
+    project, _ = await CreateProject(projects, budgets)("Weather", 5, "", "t1")
+    plain, _ = await CreateProject(projects, budgets)("Weather", 5, "")
+
+    assert (project.team_id, plain.team_id) == ("t1", None)
 
 
 async def test_project_without_budget(projects, budgets):

@@ -42,6 +42,15 @@ class TestCreate:
         assert (project.kind, project.scope_id, project.default_cap) == ("project", "p1", True)
         assert (key.kind, key.scope_id, key.default_cap) == ("api_key", "k1", False)
 
+    async def test_job_of_a_team_uses_the_team_s_budget_too(self, world):
+        """At nobody's expense: whose allowance it is matters to the project's alone."""
+        job = await world.create(a_submission(team_id="t1", api_key_id="k1"))
+        project, team, key = (await world.store.stored(job.id)).scopes
+        assert (project.kind, project.owner_user_id) == ("project", "u1")
+        assert (team.kind, team.scope_id, team.default_cap) == ("team", "t1", False)
+        assert team.owner_user_id == ""
+        assert (key.kind, key.scope_id) == ("api_key", "k1")
+
     async def test_refused_job_is_blocked(self, world):
         world.ledger.budget_nanousd = 0
         job = await world.create(a_submission())

@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from job_fakes import ANSWER, BOOK, HELLO, LOCAL, TERMS, YOTTA, a_submission
+from job_fakes import ANSWER, BOOK, HELLO, LOCAL, SCOPES, TERMS, YOTTA, a_submission
 
 from job_service.domain.charge import Price, PriceBook
 from job_service.domain.dead_letter import DeadLetterFilter
@@ -19,10 +19,11 @@ from job_service.domain.errors import (
     QueueFull,
 )
 from job_service.domain.execution import Dispatching, Progress
+from job_service.domain.job import BudgetScope
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.usecases import redrive_dead_letters
-from job_service.usecases.ports import DeadLetterPosition
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
 from service_kit.errors import ServiceError
 
 RACES = 5 * int(os.environ.get("WEIR_TEST_SCALE", "1"))
@@ -76,6 +77,20 @@ class TestRetry:
         ]
         async with world.store() as work:
             assert (await work.receipts.find(job.id)).admission == 2
+
+    async def test_its_budgets_stay_the_same(self, world):
+        """Project, team and key of its submission hold it again, and pay for it."""
+        scopes = (
+            *SCOPES,
+            BudgetScope("team", "t1", "", default_cap=False),
+            BudgetScope("api_key", "k1", "u1", default_cap=False),
+        )
+        dead = await world.dead_letter(scopes=scopes)
+
+        await world.retry(dead.id)
+
+        again = await world.store.stored(dead.id)
+        assert (again.admission, again.scopes) == (2, scopes)
 
     async def test_what_was_charged_stays_charged(self, world):
         """Who cancelled halfway pays for that half, and for the second run besides."""

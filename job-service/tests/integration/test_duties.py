@@ -21,8 +21,9 @@ from job_fakes import (
     until,
 )
 
+from job_service.domain.ending_job import INTERRUPTED
 from job_service.domain.execution import Delta, Dispatching, Progress
-from job_service.domain.job import AMBIGUOUS, INTERRUPTED
+from job_service.domain.job_record import AMBIGUOUS
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind

@@ -28,7 +28,8 @@ from job_service.domain.receipt import Receipt, ReceiptKey, statement_of
 from job_service.domain.settlement import settlement_of
 from job_service.domain.specification import JobKind, JobSpecification, Message, Residency, Sampling
 from job_service.domain.targets import agree_terms
-from job_service.usecases.ports import IdempotencyKey, JobPosition, Reservation
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
+from job_service.usecases.job_ports import JobPosition
 from job_service.usecases.store_change import StoreChange
 from service_kit.ids import new_id
 from service_kit.signatures import is_signed

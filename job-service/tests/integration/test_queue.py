@@ -9,9 +9,9 @@ from job_fakes import ANSWER, LEASE_SECONDS, SCOPES, a_job, a_submission, admitt
 
 from job_service.adapters.claim_statement import CLAIM, LOCKED_BY_OTHERS
 from job_service.adapters.unit_of_work import PostgresUnitOfWork
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.errors import IdempotencyKeyReused, QueueFull
 from job_service.domain.execution import Progress
-from job_service.domain.job import BudgetScope
 from job_service.domain.job_state import JobState
 from job_service.domain.specification import JobKind
 from job_service.usecases.queue_ports import BlockedLane

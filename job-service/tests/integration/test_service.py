@@ -226,8 +226,9 @@ class TestQueued:
             )
             assert caught.value.retry_after.total_seconds() > 0
 
-    async def test_budget_of_the_api_key_is_named(self, service, issuer, others):
-        """A hold is asked for in the key's scope as well as in its project's."""
+    async def test_budgets_of_team_and_api_key_are_named(self, service, issuer, others):
+        """A hold is asked for in the scopes of the project, of its team and of the key."""
+        others.auth.team_id = "team-1"
         async with service() as client:
             client.token = issuer.key_token(scope="inference")
             job = await client.create("one two")
@@ -235,9 +236,10 @@ class TestQueued:
             scopes = others.cost.holds[hold_of(job)].scopes
             assert [(scope.kind, scope.scope_id) for scope in scopes] == [
                 (ledger_pb.BUDGET_SCOPE_KIND_PROJECT, "project-1"),
+                (ledger_pb.BUDGET_SCOPE_KIND_TEAM, "team-1"),
                 (ledger_pb.BUDGET_SCOPE_KIND_API_KEY, "key-1"),
             ]
-            assert not scopes[1].default_cap
+            assert [scope.default_cap for scope in scopes] == [True, False, False]
 
     async def test_failing_job_ends_as_a_dead_letter(self, service, others):
         async with service() as client:

@@ -19,8 +19,9 @@ from job_fakes import (
 )
 
 from job_service.domain.charge import Usage, UsageSource
+from job_service.domain.ending_job import INTERRUPTED
 from job_service.domain.execution import Delta, Dispatching, Finished, FinishReason, Released
-from job_service.domain.job import AMBIGUOUS, INTERRUPTED
+from job_service.domain.job_record import AMBIGUOUS
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobKind

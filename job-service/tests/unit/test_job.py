@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 )
 from job_fakes import ANSWER, TERMS, a_job
 
+from job_service.domain.ending_job import INTERRUPTED, LOST_TOO_OFTEN
 from job_service.domain.errors import JobAlreadyFinished, JobNotFinished, JobNotRetryable
 from job_service.domain.execution import (
     Delta,
@@ -24,14 +25,8 @@ from job_service.domain.execution import (
     Started,
     Verdict,
 )
-from job_service.domain.job import (
-    AMBIGUOUS,
-    INTERRUPTED,
-    LOST_TOO_OFTEN,
-    Dispatch,
-    IllegalTransition,
-    Job,
-)
+from job_service.domain.job import Job
+from job_service.domain.job_record import AMBIGUOUS, Dispatch, IllegalTransition
 from job_service.domain.job_state import JobState
 from job_service.domain.retry_policy import RetryPolicy
 from job_service.domain.settlement import SettlementKind, orphan_settlement, settlement_of

@@ -24,6 +24,8 @@ class ProjectAccess:
     owner_user_id: str
     is_default: bool
     permissions: frozenset[str]
+    # Whose budget the project's work uses too; empty for none.
+    team_id: str = ""
 
 
 class ProjectNotFound(ServiceError):

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.adapters.tables import api_keys
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.permissions import ApiKeyScope
+from service_kit.ids import is_uuid
 
 _COLUMNS = [column for column in api_keys.columns if column.name != "secret_hash"]
 
@@ -37,6 +38,13 @@ class PostgresApiKeys:
             api_keys.c.user_id == key.user_id, api_keys.c.request_id == key.request_id
         )
         return _key((await self._session.execute(query)).one())
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        if not is_uuid(key_id):
+            return None
+        query = select(*_COLUMNS).where(api_keys.c.key_id == key_id)
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else _key(row)
 
     async def find_by_hash(self, secret_hash: bytes) -> ApiKey | None:
         query = select(*_COLUMNS).where(api_keys.c.secret_hash == secret_hash)

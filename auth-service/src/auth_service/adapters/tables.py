@@ -61,6 +61,26 @@ sessions = Table(
     Column("revoked_at", _Time),
 )
 
+teams = Table(
+    "teams",
+    metadata,
+    Column("team_id", _Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("owner_user_id", _Id, ForeignKey(users.c.user_id), nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("request_id", Text),
+    UniqueConstraint("owner_user_id", "request_id"),
+)
+
+team_members = Table(
+    "team_members",
+    metadata,
+    Column("team_id", _Id, ForeignKey(teams.c.team_id), primary_key=True),
+    Column("user_id", _Id, ForeignKey(users.c.user_id), primary_key=True, index=True),
+    Column("role", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+)
+
 projects = Table(
     "projects",
     metadata,
@@ -71,6 +91,7 @@ projects = Table(
     Column("created_at", _Time, nullable=False),
     Column("request_id", Text),
     Column("archived_at", _Time),
+    Column("team_id", _Id, ForeignKey(teams.c.team_id)),
     UniqueConstraint("owner_user_id", "request_id"),
     Index(
         "uq_projects_one_default", "owner_user_id", unique=True, postgresql_where=text("is_default")

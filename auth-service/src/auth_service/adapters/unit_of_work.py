@@ -13,6 +13,7 @@ from auth_service.adapters.postgres_audit import PostgresAudit
 from auth_service.adapters.postgres_denials import PostgresDenials
 from auth_service.adapters.postgres_projects import PostgresProjects
 from auth_service.adapters.postgres_sessions import PostgresSessions
+from auth_service.adapters.postgres_teams import PostgresTeams
 from auth_service.adapters.postgres_users import PostgresUsers
 from service_kit.database import transaction
 
@@ -24,6 +25,7 @@ class PostgresWork:
     users: PostgresUsers
     sessions: PostgresSessions
     projects: PostgresProjects
+    teams: PostgresTeams
     api_keys: PostgresApiKeys
     denials: PostgresDenials
     audit: PostgresAudit
@@ -42,6 +44,7 @@ class PostgresUnitOfWork:
                 users=PostgresUsers(session),
                 sessions=PostgresSessions(session),
                 projects=PostgresProjects(session),
+                teams=PostgresTeams(session),
                 api_keys=PostgresApiKeys(session),
                 denials=PostgresDenials(session),
                 audit=PostgresAudit(session),

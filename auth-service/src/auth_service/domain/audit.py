@@ -18,6 +18,7 @@ class AuditAction(StrEnum):
     API_KEY_CREATED = "api_key.created"
     PROJECT_CREATED = "project.created"
     PROJECT_DELETED = "project.deleted"
+    TEAM_CREATED = "team.created"
 
 
 @dataclass(frozen=True, slots=True)

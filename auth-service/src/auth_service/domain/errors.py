@@ -1,4 +1,4 @@
-"""Everything that can go wrong with accounts, sessions, keys and projects."""
+"""Everything that can go wrong with accounts, sessions, keys, projects and teams."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from service_kit.errors import ErrorCode, ServiceError
 
 __all__ = [
     "AdministratorNeeded",
+    "ApiKeyNotFound",
     "ApiKeyRefused",
     "CredentialsRefused",
     "DefaultProjectKept",
@@ -18,6 +19,7 @@ __all__ = [
     "RefreshTokenRefused",
     "RefreshTokenReused",
     "RegistrationClosed",
+    "TeamNotFound",
     "UserNotFound",
     "UsernameTaken",
 ]
@@ -106,6 +108,26 @@ class ApiKeyRefused(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("The API key was not accepted.")
+
+
+class ApiKeyNotFound(ServiceError):
+    """The key does not exist, or its project is none of the caller's: both read the same."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "API_KEY_NOT_FOUND"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"API key {key_id} does not exist.", metadata={"api_key_id": key_id})
+
+
+class TeamNotFound(ServiceError):
+    """The team does not exist, or the caller has no part in it: both read the same."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "TEAM_NOT_FOUND"
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"Team {team_id} does not exist.", metadata={"team_id": team_id})
 
 
 class UserNotFound(ServiceError):

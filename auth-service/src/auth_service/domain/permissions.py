@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Permission(StrEnum):
-    """One thing that may be done in a project."""
+    """One thing that may be done in a project or team."""
 
     MODELS_READ = "models:read"
     JOBS_READ = "jobs:read"
@@ -26,6 +26,14 @@ class ProjectRole(StrEnum):
 
     VIEWER = "viewer"
     DEVELOPER = "developer"
+    MANAGER = "manager"
+    OWNER = "owner"
+
+
+class TeamRole(StrEnum):
+    """A member's part in a team, each holding the rights of those before it."""
+
+    MEMBER = "member"
     MANAGER = "manager"
     OWNER = "owner"
 
@@ -58,6 +66,16 @@ ROLE_PERMISSIONS: Final = {
     ProjectRole.OWNER: _EVERYTHING,
 }
 
+# Of the permissions only these mean something in a team; to write projects is to add them to it.
+_TEAM_READ: Final = frozenset({Permission.COSTS_READ, Permission.PROJECTS_READ})
+_TEAM_EVERYTHING: Final = _TEAM_READ | {Permission.PROJECTS_WRITE, Permission.BUDGETS_WRITE}
+
+TEAM_ROLE_PERMISSIONS: Final = {
+    TeamRole.MEMBER: _TEAM_READ,
+    TeamRole.MANAGER: _TEAM_EVERYTHING,
+    TeamRole.OWNER: _TEAM_EVERYTHING,
+}
+
 SCOPE_PERMISSIONS: Final = {
     ApiKeyScope.READ: _READ,
     ApiKeyScope.INFERENCE: frozenset({Permission.MODELS_READ, Permission.INFERENCE}),
@@ -80,3 +98,8 @@ def granted(role: ProjectRole, scopes: Collection[str]) -> frozenset[Permission]
         *(known.get(scope, frozenset()) for scope in scopes)
     )
     return permissions & allowed
+
+
+def granted_in_team(role: TeamRole) -> frozenset[Permission]:
+    """Return what a member may do in a team, always in person. It reaches into no project."""
+    return TEAM_ROLE_PERMISSIONS[role]

@@ -17,7 +17,10 @@ DEFAULT_PROJECT_NAME = "Default"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project. An archived one looks absent, but its id stays taken."""
+    """A project. An archived one looks absent, but its id stays taken.
+
+    `team_id` is the team whose budget its work uses too.
+    """
 
     project_id: str
     name: str
@@ -26,6 +29,7 @@ class Project:
     created_at: datetime
     request_id: str | None = None
     archived_at: datetime | None = None
+    team_id: str | None = None
 
     def archived(self, now: datetime) -> Project:
         """Return this project removed; its `request_id` is free for another one.
@@ -48,7 +52,7 @@ class Membership:
 
 
 def parse_name(text: str, field: str = "name") -> str:
-    """Return a name of a project or key as it is kept.
+    """Return a name of a project, team or key as it is kept.
 
     Raises:
         InvalidArgument: It is empty, longer than 100 characters, or holds control characters.

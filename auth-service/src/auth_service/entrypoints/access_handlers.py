@@ -45,7 +45,9 @@ class AccessHandlers(pb_grpc.AccessServiceServicer):
     async def CreateProject(
         self, request: pb.CreateProjectRequest, context: Context
     ) -> pb.CreateProjectResponse:
-        found = await self._use_cases.create_project(caller(), request.name, request.request_id)
+        found = await self._use_cases.create_project(
+            caller(), request.name, request.request_id, request.team_id
+        )
         return pb.CreateProjectResponse(
             project=convert.project_to_proto(found.project), created=found.created
         )

@@ -12,11 +12,13 @@ from weir.auth.v1 import auth_service_pb2 as auth_pb
 from weir.auth.v1 import key_service_pb2 as key_pb
 from weir.auth.v1 import membership_service_pb2 as membership_pb
 from weir.auth.v1 import schedule_service_pb2 as schedule_pb
+from weir.auth.v1 import team_service_pb2 as team_pb
 
 from auth_service.domain.api_key import ApiKey
 from auth_service.domain.denial import Denial, DenialKind
-from auth_service.domain.permissions import ApiKeyScope, Permission, ProjectRole
+from auth_service.domain.permissions import ApiKeyScope, Permission, ProjectRole, TeamRole
 from auth_service.domain.project import Membership, Project
+from auth_service.domain.team import TeamMembership
 from auth_service.domain.user import Account, UserRole
 from auth_service.usecases.open_session import TokenPair
 from auth_service.usecases.ports import SigningKey
@@ -36,6 +38,11 @@ _PROJECT_ROLES: Final = {
     ProjectRole.DEVELOPER: membership_pb.PROJECT_ROLE_DEVELOPER,
     ProjectRole.MANAGER: membership_pb.PROJECT_ROLE_MANAGER,
     ProjectRole.OWNER: membership_pb.PROJECT_ROLE_OWNER,
+}
+_TEAM_ROLES: Final = {
+    TeamRole.MEMBER: membership_pb.TEAM_ROLE_MEMBER,
+    TeamRole.MANAGER: membership_pb.TEAM_ROLE_MANAGER,
+    TeamRole.OWNER: membership_pb.TEAM_ROLE_OWNER,
 }
 _SCOPES: Final = {
     ApiKeyScope.READ: access_pb.API_KEY_SCOPE_READ,
@@ -113,6 +120,18 @@ def project_to_proto(project: Project) -> access_pb.Project:
         owner_user_id=project.owner_user_id,
         is_default=project.is_default,
         created_at=time_to_proto(project.created_at),
+        team_id=project.team_id or "",
+    )
+
+
+def team_to_proto(membership: TeamMembership) -> team_pb.Team:
+    team = membership.team
+    return team_pb.Team(
+        team_id=team.team_id,
+        name=team.name,
+        owner_user_id=team.owner_user_id,
+        team_role=_TEAM_ROLES[membership.role],
+        created_at=time_to_proto(team.created_at),
     )
 
 
@@ -149,6 +168,29 @@ def access_to_proto(
         owner_user_id=project.owner_user_id,
         is_default=project.is_default,
         project_role=_PROJECT_ROLES[membership.role],
+        permissions=sorted(permissions),
+        team_id=project.team_id or "",
+    )
+
+
+def team_access_to_proto(
+    membership: TeamMembership, permissions: Iterable[Permission]
+) -> membership_pb.CheckTeamAccessResponse:
+    return membership_pb.CheckTeamAccessResponse(
+        team_id=membership.team.team_id,
+        owner_user_id=membership.team.owner_user_id,
+        team_role=_TEAM_ROLES[membership.role],
+        permissions=sorted(permissions),
+    )
+
+
+def key_access_to_proto(
+    key_id: str, membership: Membership, permissions: Iterable[Permission]
+) -> membership_pb.CheckKeyAccessResponse:
+    return membership_pb.CheckKeyAccessResponse(
+        api_key_id=key_id,
+        project_id=membership.project.project_id,
+        owner_user_id=membership.project.owner_user_id,
         permissions=sorted(permissions),
     )
 

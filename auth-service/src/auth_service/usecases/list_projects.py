@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from auth_service.domain.permissions import Permission
 from auth_service.domain.project import Project
+from auth_service.usecases.pages import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, position_after, token_of
 from auth_service.usecases.ports import UnitOfWorkFactory
 from auth_service.usecases.project_access import require
-from service_kit.errors import InvalidArgument
-from service_kit.ids import is_uuid
-from service_kit.paging import decode_page_token, encode_page_token
 from service_kit.paging import page_size as rows_per_page
 from service_kit.request_context import Caller
-
-DEFAULT_PAGE_SIZE = 50
-MAX_PAGE_SIZE = 100
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,7 @@ class ListProjects:
         """
         scope = ("projects", caller.user_id)
         limit = rows_per_page(page_size, default=DEFAULT_PAGE_SIZE, maximum=MAX_PAGE_SIZE)
-        after = _position(decode_page_token(page_token, scope=scope))
+        after = position_after(page_token, scope=scope)
         async with self.unit_of_work() as work:
             if caller.kind == "api_key":
                 own = await require(work, caller, "", Permission.PROJECTS_READ)
@@ -50,22 +43,4 @@ class ListProjects:
         if len(found) == len(page):
             return page, ""
         last = page[-1]
-        micros = (last.created_at - _EPOCH) // timedelta(microseconds=1)
-        return page, encode_page_token([micros, last.project_id], scope=scope)
-
-
-def _position(values: list[str | int] | None) -> tuple[datetime, str] | None:
-    match values:
-        case None:
-            return None
-        case [int(micros), str(project_id)] if is_uuid(project_id):
-            try:
-                return _EPOCH + timedelta(microseconds=micros), project_id
-            except OverflowError as error:
-                raise _damaged() from error
-        case _:
-            raise _damaged()
-
-
-def _damaged() -> InvalidArgument:
-    return InvalidArgument("page_token", "This page token does not belong to this query.")
+        return page, token_of(last.created_at, last.project_id, scope=scope)

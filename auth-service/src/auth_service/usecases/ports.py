@@ -13,6 +13,7 @@ from auth_service.domain.audit import AuditEntry
 from auth_service.domain.denial import Denial
 from auth_service.domain.project import Membership, Project
 from auth_service.domain.session import Session
+from auth_service.domain.team import Team, TeamMembership
 from auth_service.domain.user import User
 from service_kit.schedule import ScheduledTask, TaskStatus
 
@@ -93,6 +94,26 @@ class Projects(Protocol):
         ...
 
 
+class Teams(Protocol):
+    """Teams and their members."""
+
+    async def add_owned(self, team: Team) -> Team:
+        """Store a team and its owner's membership, and return it as stored.
+
+        Where a team of the owner's has the `request_id`, nothing is stored and
+        that team is returned.
+        """
+        ...
+
+    async def find_membership(self, user_id: str, team_id: str) -> TeamMembership | None: ...
+
+    async def list_of_member(
+        self, user_id: str, *, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[TeamMembership]:
+        """Return the user's parts in teams after a (created_at, team_id), oldest team first."""
+        ...
+
+
 class ApiKeys(Protocol):
     async def add(self, key: ApiKey, secret_hash: bytes) -> ApiKey:
         """Store a key and return it as stored.
@@ -100,6 +121,10 @@ class ApiKeys(Protocol):
         Where the user's `request_id` was seen before, nothing is stored and
         the key made first is returned.
         """
+        ...
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return the key, also one that was deleted."""
         ...
 
     async def find_by_hash(self, secret_hash: bytes) -> ApiKey | None: ...
@@ -142,6 +167,9 @@ class UnitOfWork(Protocol):
 
     @property
     def projects(self) -> Projects: ...
+
+    @property
+    def teams(self) -> Teams: ...
 
     @property
     def api_keys(self) -> ApiKeys: ...

@@ -1,4 +1,4 @@
-"""auth-service: keys and denials to verify tokens with, and who may do what in a project."""
+"""auth-service: keys and denials to verify tokens with, and who may do what where."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from weir.auth.v1 import key_service_pb2_grpc as key_grpc
 from weir.auth.v1 import membership_service_pb2 as membership_pb
 from weir.auth.v1 import membership_service_pb2_grpc as membership_grpc
 
+from cost_service.usecases.access_ports import ApiKeyAccess, TeamAccess
 from service_kit.access import ProjectAccess
 from service_kit.errors import Unavailable
 from service_kit.grpc_errors import rpc_errors
@@ -28,7 +29,7 @@ DENIAL_KINDS: Final[
 
 
 class AuthClient:
-    """The kit's ports `KeySource` and `ProjectDirectory`, over a channel to auth-service."""
+    """The kit's ports `KeySource` and `ProjectDirectory`, and `TeamsAndKeys`, over a channel."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._keys = key_grpc.KeyServiceStub(channel)
@@ -60,6 +61,27 @@ class AuthClient:
             owner_user_id=response.owner_user_id,
             is_default=response.is_default,
             permissions=frozenset(response.permissions),
+            team_id=response.team_id,
+        )
+
+    async def team_access(self, user_id: str, team_id: str) -> TeamAccess:
+        with rpc_errors():
+            response = await self._membership.CheckTeamAccess(
+                membership_pb.CheckTeamAccessRequest(user_id=user_id, team_id=team_id)
+            )
+        return TeamAccess(response.team_id, frozenset(response.permissions))
+
+    async def api_key_access(
+        self, user_id: str, api_key_id: str, scopes: frozenset[str]
+    ) -> ApiKeyAccess:
+        with rpc_errors():
+            response = await self._membership.CheckKeyAccess(
+                membership_pb.CheckKeyAccessRequest(
+                    user_id=user_id, api_key_id=api_key_id, scopes=sorted(scopes)
+                )
+            )
+        return ApiKeyAccess(
+            response.api_key_id, response.project_id, frozenset(response.permissions)
         )
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from prometheus_client import CollectorRegistry, Counter
 
 from cost_service.domain.budget import LEVELS, BudgetStatus
-from cost_service.domain.correction import LedgerEntry
+from cost_service.domain.correction import JobEntry
 from cost_service.domain.settlement import Booking, EntryKind, Settlement
 from cost_service.usecases.ports import HoldOutcome
 
@@ -77,7 +77,7 @@ class CostMetrics:
     def budget_alerted(self, level: BudgetStatus) -> None:
         self._alerts.labels(level.value).inc()
 
-    def correction_booked(self, entry: LedgerEntry) -> None:
+    def correction_booked(self, entry: JobEntry) -> None:
         self._entries.labels(entry.kind.value).inc()
         sums = self._refunded_usd if entry.kind is EntryKind.REFUND else self._charged_usd
         sums.inc(_usd(entry.amount_nanousd))

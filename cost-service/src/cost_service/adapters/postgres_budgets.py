@@ -67,11 +67,13 @@ _FIND_BUDGETS: Final = text(
     f"""
     WITH bounds AS (
         SELECT w.scope_kind, w.scope_id, p.period_kind, p.period,
-               coalesce(a.cap_nanousd, c.cap_nanousd) AS cap_nanousd
-        {wanted(PERIODS_NOW)}
+               coalesce(a.cap_nanousd, c.cap_nanousd,
+                        CASE p.period_kind WHEN 'monthly' THEN CAST(:default_cap AS bigint) END
+               ) AS cap_nanousd
+        {wanted(PERIODS_NOW, needs_month="true")}
     )
     SELECT bounds.period_kind, bounds.period, bounds.cap_nanousd IS NOT NULL AS has_budget,
-           coalesce(b.cap_nanousd, bounds.cap_nanousd) AS cap_nanousd,
+           bounds.cap_nanousd,
            coalesce(b.reserved_nanousd, 0) AS reserved_nanousd,
            coalesce(b.posted_nanousd, 0) AS posted_nanousd
     FROM bounds LEFT JOIN budgets b USING (scope_kind, scope_id, period)
@@ -121,9 +123,16 @@ class PostgresBudgets:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def list_current(self, scope: BudgetScope) -> Sequence[Budget]:
+    async def list_current(
+        self, scope: BudgetScope, default_cap_nanousd: int | None = None
+    ) -> Sequence[Budget]:
         found = await self._session.execute(
-            _FIND_BUDGETS, {"kinds": [scope.kind.value], "ids": [scope.scope_id]}
+            _FIND_BUDGETS,
+            {
+                "kinds": [scope.kind.value],
+                "ids": [scope.scope_id],
+                "default_cap": default_cap_nanousd,
+            },
         )
         return [_to_budget(scope, row) for row in found]
 

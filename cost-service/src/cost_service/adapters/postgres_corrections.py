@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.adapters.limits import ALERTED
+from cost_service.adapters.limits import ALERT_LEVELS, ALERTED
 from cost_service.adapters.postgres_alerts import ALERT_COLUMNS, alerts_in
-from cost_service.domain.correction import BookedCorrection, Charge, Correction, LedgerEntry
+from cost_service.domain.correction import BookedCorrection, Charge, Correction, JobEntry
 from cost_service.domain.settlement import EntryKind
 
 _NAMES: Final = (
@@ -102,7 +102,7 @@ class PostgresCorrections:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def find_by_request(self, request_id: str) -> LedgerEntry | None:
+    async def find_by_request(self, request_id: str) -> JobEntry | None:
         found = await self._session.execute(_BY_REQUEST, {"request_id": request_id})
         return _to_entry(found.one_or_none())
 
@@ -129,6 +129,7 @@ class PostgresCorrections:
                 "amount": correction.amount_nanousd,
                 "change": correction.kind.sign * correction.amount_nanousd,
                 "reason": correction.reason,
+                **ALERT_LEVELS,
             },
         )
         rows = found.mappings().all()
@@ -139,7 +140,7 @@ class PostgresCorrections:
 
     async def list_entries(
         self, project_id: str, job_id: str, after_entry_id: int, limit: int
-    ) -> Sequence[LedgerEntry]:
+    ) -> Sequence[JobEntry]:
         found = await self._session.execute(
             _LIST,
             {"project_id": project_id, "job_id": job_id, "after": after_entry_id, "limit": limit},
@@ -147,9 +148,9 @@ class PostgresCorrections:
         return [entry for row in found if (entry := _to_entry(row)) is not None]
 
 
-def _to_entry(row: Row[Any] | None) -> LedgerEntry | None:
+def _to_entry(row: Row[Any] | None) -> JobEntry | None:
     return None if row is None else _entry(dict(row._mapping))
 
 
-def _entry(values: Mapping[str, Any]) -> LedgerEntry:
-    return LedgerEntry(**{**values, "kind": EntryKind(values["kind"])})
+def _entry(values: Mapping[str, Any]) -> JobEntry:
+    return JobEntry(**{**values, "kind": EntryKind(values["kind"])})

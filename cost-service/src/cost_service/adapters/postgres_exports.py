@@ -10,7 +10,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cost_service.domain.ledger_entry import LedgerEntry
-from cost_service.domain.periods import DayRange
+from cost_service.domain.report_days import DayRange
 from cost_service.domain.settlement import EntryKind
 
 _PAGE: Final = text(

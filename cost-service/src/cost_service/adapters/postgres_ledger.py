@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cost_service.adapters.limits import ALERTED, DAY_NOW, PERIOD_NOW, periods, wanted
+from cost_service.adapters.limits import ALERT_LEVELS, ALERTED, DAY_NOW, PERIOD_NOW, periods, wanted
 from cost_service.adapters.postgres_alerts import ALERT_COLUMNS, alerts_in
 from cost_service.domain.budget_scope import BudgetScopeKind
 from cost_service.domain.settlement import ALREADY_SETTLED, Booking, EntryKind, Settlement
@@ -196,4 +196,5 @@ def _values(settlement: Settlement) -> dict[str, Any]:
         "complexity_threshold": outcome.complexity_threshold,
         "team_id": settlement.scope_id(BudgetScopeKind.TEAM),
         "api_key_id": settlement.scope_id(BudgetScopeKind.API_KEY),
+        **ALERT_LEVELS,
     }

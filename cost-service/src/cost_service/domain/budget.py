@@ -42,6 +42,25 @@ class Cap:
         return is_allocation(self.scope, self.period_kind)
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetDefaults:
+    """What holds where nobody set anything.
+
+    A default project gets its cap out of its owner's allowance, or what is left of that, and only
+    at its first hold.
+    """
+
+    allowance_nanousd: int
+    project_cap_nanousd: int
+    team_cap_nanousd: int
+
+    def cap_of(self, scope: BudgetScope, period_kind: PeriodKind) -> int | None:
+        """Return the cap that a scope has without one being set: a team's month alone has one."""
+        if scope.kind is BudgetScopeKind.TEAM and period_kind is PeriodKind.MONTHLY:
+            return self.team_cap_nanousd
+        return None
+
+
 def is_allocation(scope: BudgetScope, period_kind: PeriodKind) -> bool:
     """Tell whether a cap for this would come out of its owner's allowance."""
     return scope.kind is BudgetScopeKind.PROJECT and period_kind is PeriodKind.MONTHLY

@@ -22,6 +22,11 @@ class BudgetScopeKind(StrEnum):
         """Tell whether a monthly budget is needed. A key has a cap only if one was set."""
         return self is not BudgetScopeKind.API_KEY
 
+    @property
+    def id_name(self) -> str:
+        """What its id is called, in logs as elsewhere: `project_id`, `team_id` or `api_key_id`."""
+        return f"{self.value}_id"
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetScope:

@@ -43,7 +43,7 @@ class Correction:
         if not self.reason:
             raise InvalidArgument("reason", "A correction needs a reason.")
 
-    def asks_for(self, entry: LedgerEntry) -> bool:
+    def asks_for(self, entry: JobEntry) -> bool:
         """Tell whether the entry is what this asks for, so that it may be its answer."""
         job_id, _, admission = entry.hold_id.rpartition(":")
         return (
@@ -86,7 +86,7 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class JobEntry:
     """One row of the ledger, as people see it."""
 
     entry_id: int
@@ -105,5 +105,5 @@ class LedgerEntry:
 class BookedCorrection:
     """An entry that was booked just now, and alerts of budgets that it brought to a level."""
 
-    entry: LedgerEntry
+    entry: JobEntry
     alerts: tuple[BudgetAlert, ...] = ()

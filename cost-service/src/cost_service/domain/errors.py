@@ -112,6 +112,18 @@ class AllowanceExceeded(ServiceError):
         )
 
 
+class ApiKeyNotFound(ServiceError):
+    """The key does not exist, or belongs to a project that is not the caller's."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "API_KEY_NOT_FOUND"
+
+    def __init__(self, api_key_id: str) -> None:
+        super().__init__(
+            f"API key {api_key_id} does not exist.", metadata={"api_key_id": api_key_id}
+        )
+
+
 class JobCostNotFound(ServiceError):
     """The project has no such job, or nothing is booked or held for it."""
 

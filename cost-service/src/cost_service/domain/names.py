@@ -36,7 +36,7 @@ def require_hold_id(text: str) -> None:
 def require_request_id(text: str) -> None:
     """Raise `InvalidArgument` unless the text is 1 to 255 visible ASCII characters."""
     if not _REQUEST_ID.fullmatch(text):
-        raise InvalidArgument("request_id", "A request_id of 1 to 255 characters is needed.")
+        raise InvalidArgument("request_id", "A request_id has 1 to 255 visible ASCII characters.")
 
 
 def job_id_of(hold_id: str) -> str:

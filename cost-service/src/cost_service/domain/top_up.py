@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from cost_service.domain.budget import Budget
 from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.errors import IdempotencyKeyReused
-from cost_service.domain.names import MAX_NANOUSD
+from cost_service.domain.names import MAX_NANOUSD, require_request_id
 from cost_service.domain.period import PeriodKind
 from service_kit.errors import InvalidArgument
-
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +24,7 @@ class TopUp:
     def __post_init__(self) -> None:
         if not 0 < self.amount_nanousd <= MAX_NANOUSD:
             raise InvalidArgument("amount_nanousd", "The amount must be more than 0.")
-        if not _REQUEST_ID.fullmatch(self.request_id):
-            raise InvalidArgument(
-                "request_id", "A request_id has 1 to 255 visible ASCII characters."
-            )
+        require_request_id(self.request_id)
 
     def added_to(self, cap_nanousd: int) -> int:
         """Return the cap afterwards."""

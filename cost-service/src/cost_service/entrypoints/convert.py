@@ -20,7 +20,9 @@ from cost_service.domain.hold import Hold, HoldRequest, HoldState
 from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price, PriceSnapshot
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
+from cost_service.usecases.budget_owner import BudgetOwner
 from service_kit.errors import InvalidArgument
+from service_kit.timestamps import timestamp
 
 SCOPE_KINDS: Final[dict[ledger_pb.BudgetScopeKind.ValueType, BudgetScopeKind]] = {
     ledger_pb.BUDGET_SCOPE_KIND_PROJECT: BudgetScopeKind.PROJECT,
@@ -44,6 +46,14 @@ PERIOD_KINDS: Final = {
     PeriodKind.DAILY: cost_pb.BUDGET_PERIOD_DAILY,
     PeriodKind.TOTAL: cost_pb.BUDGET_PERIOD_TOTAL,
 }
+
+BudgetRequest = (
+    cost_pb.SetBudgetRequest
+    | cost_pb.TopUpBudgetRequest
+    | cost_pb.ClearBudgetRequest
+    | cost_pb.GetBudgetRequest
+    | cost_pb.ListBudgetAlertsRequest
+)
 
 
 def scope_from_proto(scope: ledger_pb.BudgetScope) -> BudgetScope:
@@ -123,9 +133,15 @@ def period_kind_from_proto(period: cost_pb.BudgetPeriod.ValueType) -> PeriodKind
     return kind
 
 
+def budget_owner_from_proto(request: BudgetRequest) -> BudgetOwner:
+    return BudgetOwner(request.project_id, request.team_id, request.api_key_id)
+
+
 def budget_to_proto(budget: Budget) -> cost_pb.Budget:
     return cost_pb.Budget(
-        project_id=budget.scope.scope_id,
+        project_id=_id_as(BudgetScopeKind.PROJECT, budget.scope),
+        team_id=_id_as(BudgetScopeKind.TEAM, budget.scope),
+        api_key_id=_id_as(BudgetScopeKind.API_KEY, budget.scope),
         period=budget.period,
         has_budget=budget.has_budget,
         cap_nanousd=budget.cap_nanousd,
@@ -137,7 +153,7 @@ def budget_to_proto(budget: Budget) -> cost_pb.Budget:
 
 
 def budgets_to_proto(budgets: Sequence[Budget]) -> cost_pb.GetBudgetResponse:
-    """Convert a project's budgets; the first is the month's, set or not."""
+    """Convert somebody's budgets; the first is the month's, set or not."""
     return cost_pb.GetBudgetResponse(
         budget=budget_to_proto(budgets[0]),
         periods=[budget_to_proto(budget) for budget in budgets if budget.has_budget],
@@ -147,7 +163,9 @@ def budgets_to_proto(budgets: Sequence[Budget]) -> cost_pb.GetBudgetResponse:
 def alert_to_proto(alert: BudgetAlert) -> cost_pb.BudgetAlert:
     return cost_pb.BudgetAlert(
         alert_id=alert.alert_id,
-        project_id=alert.scope.scope_id,
+        project_id=_id_as(BudgetScopeKind.PROJECT, alert.scope),
+        team_id=_id_as(BudgetScopeKind.TEAM, alert.scope),
+        api_key_id=_id_as(BudgetScopeKind.API_KEY, alert.scope),
         period_kind=PERIOD_KINDS[alert.period_kind],
         period=alert.period,
         level=BUDGET_STATUSES[alert.level],
@@ -193,7 +211,7 @@ def job_cost_to_proto(cost: JobCost) -> cost_pb.JobCost:
         tokens_input=cost.tokens_input,
         tokens_output=cost.tokens_output,
         price_version=cost.price_version,
-        settled_at=timestamp(cost.settled_at) if cost.settled_at else None,
+        settled_at=timestamp(cost.settled_at),
     )
 
 
@@ -214,15 +232,13 @@ def price_to_proto(price: Price) -> price_pb.Price:
     )
 
 
-def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    stamp = timestamp_pb2.Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+def _id_as(kind: BudgetScopeKind, scope: BudgetScope) -> str:
+    return scope.scope_id if scope.kind is kind else ""
 
 
-def _moment(timestamp: timestamp_pb2.Timestamp) -> datetime | None:
+def _moment(stamp: timestamp_pb2.Timestamp) -> datetime | None:
     try:
-        return timestamp.ToDatetime(tzinfo=UTC)
+        return stamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
         # A settlement is booked whatever the report beside it says.
         return None

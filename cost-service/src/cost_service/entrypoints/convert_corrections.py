@@ -6,9 +6,9 @@ from typing import Final
 
 from weir.cost.v1 import correction_service_pb2 as pb
 
-from cost_service.domain.correction import Correction, LedgerEntry
+from cost_service.domain.correction import Correction, JobEntry
 from cost_service.domain.settlement import EntryKind
-from cost_service.entrypoints.convert import timestamp
+from service_kit.timestamps import timestamp
 
 ENTRY_KINDS: Final = {
     EntryKind.POST: pb.LEDGER_ENTRY_KIND_POST,
@@ -31,7 +31,7 @@ def correction_from_proto(
     )
 
 
-def entry_to_proto(entry: LedgerEntry) -> pb.LedgerEntry:
+def entry_to_proto(entry: JobEntry) -> pb.LedgerEntry:
     return pb.LedgerEntry(
         entry_id=entry.entry_id,
         kind=ENTRY_KINDS[entry.kind],

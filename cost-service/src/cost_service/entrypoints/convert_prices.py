@@ -9,8 +9,9 @@ from weir.cost.v1 import price_book_service_pb2 as pb
 from weir.cost.v1 import price_service_pb2 as price_pb
 
 from cost_service.domain.prices import NewPriceVersion, Price, PriceVersion
-from cost_service.entrypoints.convert import price_to_proto, timestamp
+from cost_service.entrypoints.convert import price_to_proto
 from service_kit.errors import InvalidArgument
+from service_kit.timestamps import timestamp
 
 
 def version_from_proto(request: pb.AddPriceVersionRequest) -> NewPriceVersion:

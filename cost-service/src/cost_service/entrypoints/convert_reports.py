@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Final
 
-from google.protobuf import timestamp_pb2
 from weir.cost.v1 import report_service_pb2 as pb
 
 from cost_service.domain.cost_reports import CostReport, CostShare, CostSums
@@ -14,6 +12,7 @@ from cost_service.domain.ledger_entry import LedgerEntry
 from cost_service.domain.names import MAX_NANOUSD
 from cost_service.domain.savings import Savings
 from cost_service.domain.suggestions import Suggestion, SuggestionKind
+from service_kit.timestamps import timestamp
 
 SUGGESTION_KINDS: Final = {
     SuggestionKind.SIMPLE_WORK_IN_CLOUD: pb.SUGGESTION_KIND_SIMPLE_WORK_IN_CLOUD,
@@ -30,8 +29,8 @@ def report_to_proto(report: CostReport) -> pb.CostReport:
     return pb.CostReport(
         total=_sums(report.total),
         period_days=report.period_days,
-        begins_at=_timestamp(report.begins_at),
-        ends_at=_timestamp(report.ends_at),
+        begins_at=timestamp(report.begins_at),
+        ends_at=timestamp(report.ends_at),
         days=_shares(report.days),
         targets=_shares(report.targets),
         models=_shares(report.models),
@@ -46,8 +45,8 @@ def savings_to_proto(savings: Savings) -> pb.Savings:
     return pb.Savings(
         project_id=savings.project_id,
         period_days=savings.period_days,
-        begins_at=_timestamp(savings.begins_at),
-        ends_at=_timestamp(savings.ends_at),
+        begins_at=timestamp(savings.begins_at),
+        ends_at=timestamp(savings.ends_at),
         jobs=savings.jobs,
         tokens_input=_int64(savings.tokens_input),
         tokens_output=_int64(savings.tokens_output),
@@ -92,8 +91,8 @@ def suggestion_to_proto(suggestion: Suggestion) -> pb.Suggestion:
 def entry_to_proto(entry: LedgerEntry) -> pb.CostEntry:
     return pb.CostEntry(
         entry_id=entry.entry_id,
-        booked_at=_timestamp(entry.booked_at),
-        finished_at=_timestamp(entry.finished_at) if entry.finished_at else None,
+        booked_at=timestamp(entry.booked_at),
+        finished_at=timestamp(entry.finished_at),
         kind=entry.kind.value,
         job_id=entry.job_id,
         job_type=entry.job_type,
@@ -113,7 +112,7 @@ def entry_to_proto(entry: LedgerEntry) -> pb.CostEntry:
 
 def compute_job_to_proto(entry: LedgerEntry) -> pb.ComputeJob:
     return pb.ComputeJob(
-        timestamp=_timestamp(entry.finished_at or entry.booked_at),
+        timestamp=timestamp(entry.finished_at or entry.booked_at),
         job_type=entry.job_type,
         complexity=entry.complexity,
         compute_type=entry.target,
@@ -141,9 +140,3 @@ def _sums(sums: CostSums) -> pb.CostSums:
 def _int64(total: int) -> int:
     """Return a sum, or the nearest end of int64: an absurd entry must not hide all the others."""
     return max(-MAX_NANOUSD, min(total, MAX_NANOUSD))
-
-
-def _timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

@@ -1,4 +1,4 @@
-"""gRPC face of budgets and costs. The use cases check the caller's access to the project."""
+"""gRPC face of budgets and costs. The use cases check what the caller may do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CostHandlers(pb_grpc.CostServiceServicer):
     ) -> pb.SetBudgetResponse:
         period_kind = convert.period_kind_from_proto(request.period)
         budget = await self._budgets.set_budget(
-            caller(), request.project_id, request.cap_nanousd, period_kind
+            caller(), convert.budget_owner_from_proto(request), request.cap_nanousd, period_kind
         )
         return pb.SetBudgetResponse(budget=convert.budget_to_proto(budget))
 
@@ -62,7 +62,7 @@ class CostHandlers(pb_grpc.CostServiceServicer):
     ) -> pb.TopUpBudgetResponse:
         budget = await self._budgets.top_up_budget(
             caller(),
-            request.project_id,
+            convert.budget_owner_from_proto(request),
             request.amount_nanousd,
             convert.period_kind_from_proto(request.period),
             request.request_id,
@@ -73,20 +73,25 @@ class CostHandlers(pb_grpc.CostServiceServicer):
         self, request: pb.ClearBudgetRequest, context: Context
     ) -> pb.ClearBudgetResponse:
         period_kind = convert.period_kind_from_proto(request.period)
-        await self._budgets.clear_budget(caller(), request.project_id, period_kind)
+        owner = convert.budget_owner_from_proto(request)
+        await self._budgets.clear_budget(caller(), owner, period_kind)
         return pb.ClearBudgetResponse()
 
     async def GetBudget(
         self, request: pb.GetBudgetRequest, context: Context
     ) -> pb.GetBudgetResponse:
-        budgets = await self._budgets.get_budget(caller(), request.project_id)
+        owner = convert.budget_owner_from_proto(request)
+        budgets = await self._budgets.get_budget(caller(), owner)
         return convert.budgets_to_proto(budgets)
 
     async def ListBudgetAlerts(
         self, request: pb.ListBudgetAlertsRequest, context: Context
     ) -> pb.ListBudgetAlertsResponse:
         alerts, next_page_token = await self._budgets.list_budget_alerts(
-            caller(), request.project_id, request.page_size, request.page_token
+            caller(),
+            convert.budget_owner_from_proto(request),
+            request.page_size,
+            request.page_token,
         )
         return pb.ListBudgetAlertsResponse(
             alerts=[convert.alert_to_proto(alert) for alert in alerts],

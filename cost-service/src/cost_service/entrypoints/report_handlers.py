@@ -1,4 +1,4 @@
-"""gRPC face of reports. The use cases check the caller's access to a project."""
+"""gRPC face of reports. The use cases check the caller's access to a project or team."""
 
 from __future__ import annotations
 
@@ -52,11 +52,10 @@ class ReportHandlers(pb_grpc.ReportServiceServicer):
     async def GetTeamReport(
         self, request: pb.GetTeamReportRequest, context: Context
     ) -> pb.GetTeamReportResponse:
-        require_platform_admin(caller(), "platform:admin")
-        report = await self._get_team_report(request.team_id, request.period_days)
-        return pb.GetTeamReportResponse(
-            team_id=request.team_id, report=convert.report_to_proto(report)
+        team_id, report = await self._get_team_report(
+            caller(), request.team_id, request.period_days
         )
+        return pb.GetTeamReportResponse(team_id=team_id, report=convert.report_to_proto(report))
 
     async def GetPlatformReport(
         self, request: pb.GetPlatformReportRequest, context: Context

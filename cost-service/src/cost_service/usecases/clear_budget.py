@@ -1,46 +1,61 @@
-"""Take an optional cap of a project away."""
+"""Take a cap of a project, a team or an API key away."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
-from cost_service.domain.names import require_id
+import structlog
+
+from cost_service.domain.budget import BudgetDefaults, is_allocation
 from cost_service.domain.period import PeriodKind
 from cost_service.usecases.actor import actor_of
+from cost_service.usecases.budget_owner import WRITE, BudgetOwner, OwnerChecks
+from cost_service.usecases.lock_cap import lock_cap
 from cost_service.usecases.ports import UnitOfWorkFactory
-from service_kit.access import AccessChecks
 from service_kit.errors import InvalidArgument
 from service_kit.request_context import Caller
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ClearBudget:
-    """Removes a project's daily or total cap. What is held under it is settled under it."""
+    """Removes a cap. What is held under it is settled under it.
 
-    access: AccessChecks
+    Without its monthly cap a key is bound by its project alone, and a team by the default.
+    """
+
+    owners: OwnerChecks
     unit_of_work: UnitOfWorkFactory
+    defaults: BudgetDefaults
 
-    async def __call__(self, caller: Caller, project_id: str, period_kind: PeriodKind) -> None:
+    async def __call__(self, caller: Caller, owner: BudgetOwner, period_kind: PeriodKind) -> None:
         """Remove the cap; where there is none, nothing happens.
 
         Raises:
-            InvalidArgument: The monthly budget, which a project must have.
+            InvalidArgument: The monthly budget of a project, which it must have.
             PermissionDenied: The caller may not set budgets there.
-            ServiceError: `PROJECT_NOT_FOUND`.
+            ServiceError: `PROJECT_NOT_FOUND`, `TEAM_NOT_FOUND` or `API_KEY_NOT_FOUND`.
         """
-        require_id("project_id", project_id)
-        if period_kind is PeriodKind.MONTHLY:
+        owner.require_named()
+        scope = await self.owners.require(caller, owner, WRITE)
+        if is_allocation(scope, period_kind):
             raise InvalidArgument(
                 "period", "The monthly budget stays; set it to 0 to stop all spending."
             )
-        project = await self.access.require(caller, project_id, "budgets:write")
-        scope = BudgetScope(BudgetScopeKind.PROJECT, project.project_id, project.owner_user_id)
         async with self.unit_of_work() as work:
-            if await work.caps.remove(scope, period_kind):
+            cap = await lock_cap(work, scope, period_kind, self.defaults)
+            cleared = await cap.clear()
+            if cleared:
                 await work.audit.add(
                     "budget.cleared",
                     actor=actor_of(caller),
                     subject=str(scope),
-                    details={"period_kind": period_kind},
+                    details={"period_kind": period_kind, "before_nanousd": cap.before_nanousd},
                 )
+        if cleared:
+            log.info(
+                "budget.cleared",
+                period_kind=period_kind,
+                **{scope.kind.id_name: scope.scope_id},
+            )

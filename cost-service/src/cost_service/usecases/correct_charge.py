@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cost_service.domain.correction import BookedCorrection, Correction, LedgerEntry
+from cost_service.domain.correction import BookedCorrection, Correction, JobEntry
 from cost_service.domain.errors import IdempotencyKeyReused, JobCostNotFound, NothingCharged
 from cost_service.usecases.actor import actor_of
 from cost_service.usecases.platform_admin import require_platform_admin
@@ -28,7 +28,7 @@ class CorrectCharge:
     unit_of_work: UnitOfWorkFactory
     meter: CostMeter
 
-    async def __call__(self, caller: Caller, correction: Correction) -> LedgerEntry:
+    async def __call__(self, caller: Caller, correction: Correction) -> JobEntry:
         """Return the entry; the same request again returns the first one.
 
         Raises:
@@ -84,14 +84,14 @@ async def _book(work: UnitOfWork, correction: Correction) -> BookedCorrection | 
     return await work.corrections.add(correction, charge.hold_id)
 
 
-async def _find_booked(work: UnitOfWork, correction: Correction) -> LedgerEntry | None:
+async def _find_booked(work: UnitOfWork, correction: Correction) -> JobEntry | None:
     entry = await work.corrections.find_by_request(correction.request_id)
     if entry is not None and not correction.asks_for(entry):
         raise IdempotencyKeyReused
     return entry
 
 
-async def _get_booked(work: UnitOfWork, correction: Correction) -> LedgerEntry:
+async def _get_booked(work: UnitOfWork, correction: Correction) -> JobEntry:
     entry = await _find_booked(work, correction)
     if entry is None:
         raise LookupError("a request id was taken and can't be found")

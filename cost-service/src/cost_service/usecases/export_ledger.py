@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cost_service.domain.ledger_entry import LedgerEntry
-from cost_service.domain.periods import day_range
+from cost_service.domain.report_days import day_range
 from cost_service.usecases.ports import UnitOfWorkFactory
 from service_kit.access import AccessChecks
 from service_kit.clock import Clock

@@ -1,31 +1,32 @@
-"""Show what a project may still spend."""
+"""Show what a project, a team or an API key may still spend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cost_service.domain.budget import Budget
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.budget import Budget, BudgetDefaults
+from cost_service.domain.period import PeriodKind
+from cost_service.usecases.budget_owner import READ, BudgetOwner, OwnerChecks
 from cost_service.usecases.ports import UnitOfWorkFactory
-from service_kit.access import AccessChecks
 from service_kit.request_context import Caller
 
 
 @dataclass(frozen=True, slots=True)
 class GetBudget:
-    """Returns a project's budgets of the current periods."""
+    """Returns the budgets of the current periods."""
 
-    access: AccessChecks
+    owners: OwnerChecks
     unit_of_work: UnitOfWorkFactory
+    defaults: BudgetDefaults
 
-    async def __call__(self, caller: Caller, project_id: str) -> Sequence[Budget]:
+    async def __call__(self, caller: Caller, owner: BudgetOwner) -> Sequence[Budget]:
         """Return the month's budget, set or not, and then the daily and total one where set.
 
-        An empty `project_id` means the caller's default project.
+        A team that never worked is shown with the default cap, which its first hold will meet. An
+        owner that names nothing means the caller's default project.
         """
-        project = await self.access.require(caller, project_id, "costs:read")
+        scope = await self.owners.require(caller, owner, READ)
+        default = self.defaults.cap_of(scope, PeriodKind.MONTHLY)
         async with self.unit_of_work() as work:
-            return await work.budgets.list_current(
-                BudgetScope(BudgetScopeKind.PROJECT, project.project_id)
-            )
+            return await work.budgets.list_current(scope, default)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
-from cost_service.domain.periods import checked_period_days
+from cost_service.domain.report_days import checked_period_days
 from cost_service.domain.suggestions import ObservedWork, Suggestion, suggestions_for
 from cost_service.usecases.ports import UnitOfWorkFactory
 from service_kit.access import AccessChecks

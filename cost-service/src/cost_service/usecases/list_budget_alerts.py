@@ -1,4 +1,4 @@
-"""List when a project's spending came to a level of a cap."""
+"""List when the spending of a project, a team or an API key came to a level of a cap."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from cost_service.domain.budget_alert import BudgetAlert
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.usecases.budget_owner import READ, BudgetOwner, OwnerChecks
 from cost_service.usecases.ports import UnitOfWorkFactory
-from service_kit.access import AccessChecks
 from service_kit.errors import InvalidArgument
 from service_kit.paging import decode_page_token, encode_page_token, page_size
 from service_kit.request_context import Caller
@@ -19,18 +18,18 @@ _BEFORE_ALL: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class ListBudgetAlerts:
-    """Lists a project's alerts, newest first."""
+    """Lists the alerts of a project, a team or a key, newest first."""
 
-    access: AccessChecks
+    owners: OwnerChecks
     unit_of_work: UnitOfWorkFactory
 
     async def __call__(
-        self, caller: Caller, project_id: str, requested_size: int, page_token: str
+        self, caller: Caller, owner: BudgetOwner, requested_size: int, page_token: str
     ) -> tuple[Sequence[BudgetAlert], str]:
         """Return a page of alerts, and the token of the next page or ""."""
-        project = await self.access.require(caller, project_id, "costs:read")
+        scope = await self.owners.require(caller, owner, READ)
         size = page_size(requested_size)
-        query = ("budget_alerts", project.project_id)
+        query = ("budget_alerts", *scope.key)
         match decode_page_token(page_token, scope=query):
             case None:
                 before = _BEFORE_ALL
@@ -40,7 +39,6 @@ class ListBudgetAlerts:
                 raise InvalidArgument(
                     "page_token", "This page token does not belong to this query."
                 )
-        scope = BudgetScope(BudgetScopeKind.PROJECT, project.project_id)
         async with self.unit_of_work() as work:
             found = await work.alerts.list_before(scope, before, size + 1)
         page, more = found[:size], len(found) > size

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cost_service.domain.correction import LedgerEntry
+from cost_service.domain.correction import JobEntry
 from cost_service.domain.errors import JobCostNotFound
 from cost_service.domain.names import require_id
 from cost_service.usecases.ports import UnitOfWorkFactory
@@ -28,7 +28,7 @@ class ListJobEntries:
 
     async def __call__(
         self, caller: Caller, project_id: str, job_id: str, requested_size: int, page_token: str
-    ) -> tuple[Sequence[LedgerEntry], str]:
+    ) -> tuple[Sequence[JobEntry], str]:
         """Return a page, empty while only a hold is there, and the token of the next page or "".
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cost_service.domain.allowance import Allowance
-from cost_service.domain.budget import Cap
+from cost_service.domain.budget import BudgetDefaults, Cap
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.period import PeriodKind
 from cost_service.usecases.ports import UnitOfWork, UnitOfWorkFactory
@@ -21,9 +21,7 @@ class OpenBudgets:
     """
 
     unit_of_work: UnitOfWorkFactory
-    default_allowance_nanousd: int
-    default_project_cap_nanousd: int
-    default_team_cap_nanousd: int
+    defaults: BudgetDefaults
 
     async def __call__(self, scopes: tuple[BudgetScope, ...]) -> BudgetScope | None:
         """Return the first scope that needs a budget and can't have one."""
@@ -60,7 +58,7 @@ class OpenBudgets:
     ) -> dict[str, Allowance]:
         owners = sorted({scope.owner_user_id for scope in without if scope.default_cap})
         return {
-            owner: await work.allowances.get_for_update(owner, self.default_allowance_nanousd)
+            owner: await work.allowances.get_for_update(owner, self.defaults.allowance_nanousd)
             for owner in owners
         }
 
@@ -68,7 +66,7 @@ class OpenBudgets:
         self, work: UnitOfWork, scope: BudgetScope, allowances: dict[str, Allowance]
     ) -> Cap | None:
         allowance = allowances[scope.owner_user_id]
-        cap_nanousd = allowance.default_cap(self.default_project_cap_nanousd)
+        cap_nanousd = allowance.default_cap(self.defaults.project_cap_nanousd)
         if cap_nanousd == 0:
             return None
         allowances[scope.owner_user_id] = allowance.reallocated(scope, 0, cap_nanousd)
@@ -86,11 +84,10 @@ class OpenBudgets:
     async def _capped(self, work: UnitOfWork, scope: BudgetScope) -> Sequence[_Found]:
         caps = await work.caps.list_for_share(scope)
         found = [_Found(cap, is_new=False) for cap in caps]
-        if scope.kind is BudgetScopeKind.TEAM and not any(
-            cap.period_kind is PeriodKind.MONTHLY for cap in caps
-        ):
-            default = Cap(scope, PeriodKind.MONTHLY, self.default_team_cap_nanousd)
-            found.append(_Found(await work.caps.add(default), is_new=True))
+        default = self.defaults.cap_of(scope, PeriodKind.MONTHLY)
+        if default is not None and not any(cap.period_kind is PeriodKind.MONTHLY for cap in caps):
+            cap = await work.caps.add(Cap(scope, PeriodKind.MONTHLY, default))
+            found.append(_Found(cap, is_new=True))
         return found
 
 

@@ -11,7 +11,7 @@ from cost_service.domain.allowance import Allowance
 from cost_service.domain.budget import Budget, BudgetStatus, Cap
 from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope
-from cost_service.domain.correction import BookedCorrection, Charge, Correction, LedgerEntry
+from cost_service.domain.correction import BookedCorrection, Charge, Correction, JobEntry
 from cost_service.domain.costs import JobCost
 from cost_service.domain.hold import Hold, HoldRequest, ScopeGrant
 from cost_service.domain.period import PeriodKind
@@ -119,10 +119,12 @@ class Caps(Protocol):
 
 
 class Budgets(Protocol):
-    async def list_current(self, scope: BudgetScope) -> Sequence[Budget]:
+    async def list_current(
+        self, scope: BudgetScope, default_cap_nanousd: int | None = None
+    ) -> Sequence[Budget]:
         """Return the periods of today, by the database's clock: monthly, daily, total.
 
-        Those without a cap are left out, but for a month that needs one.
+        Those without a cap are left out, but for the month, which then has the default, if any.
         """
         ...
 
@@ -183,7 +185,7 @@ class PriceBook(Protocol):
 
 
 class Corrections(Protocol):
-    async def find_by_request(self, request_id: str) -> LedgerEntry | None: ...
+    async def find_by_request(self, request_id: str) -> JobEntry | None: ...
 
     async def lock_charge(self, job_id: str, admission: int) -> Charge | None:
         """Return the charge of an admission (0: the latest charge of the job), its hold locked.
@@ -203,7 +205,7 @@ class Corrections(Protocol):
 
     async def list_entries(
         self, project_id: str, job_id: str, after_entry_id: int, limit: int
-    ) -> Sequence[LedgerEntry]: ...
+    ) -> Sequence[JobEntry]: ...
 
 
 class Audit(Protocol):
@@ -274,6 +276,6 @@ class CostMeter(Protocol):
 
     def settlement_repeated(self) -> None: ...
 
-    def correction_booked(self, entry: LedgerEntry) -> None: ...
+    def correction_booked(self, entry: JobEntry) -> None: ...
 
     def budget_alerted(self, level: BudgetStatus) -> None: ...

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cost_service.domain.cost_reports import CostReport
 from cost_service.domain.ledger_entry import LedgerEntry
-from cost_service.domain.periods import DayRange
+from cost_service.domain.report_days import DayRange
 from cost_service.domain.savings import Savings
 from cost_service.domain.suggestions import WorkFacts
 

@@ -1,4 +1,4 @@
-"""Add an amount to a project's cap, once."""
+"""Add an amount to the cap of a project, a team or an API key, once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from cost_service.domain.budget import Budget
-from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
+from cost_service.domain.budget import Budget, BudgetDefaults
 from cost_service.domain.errors import BudgetNotSet
-from cost_service.domain.names import require_id
 from cost_service.domain.period import PeriodKind
 from cost_service.domain.top_up import DoneTopUp, TopUp
 from cost_service.usecases.actor import actor_of
+from cost_service.usecases.budget_owner import WRITE, BudgetOwner, OwnerChecks
 from cost_service.usecases.lock_cap import LockedCap, lock_cap
 from cost_service.usecases.ports import UnitOfWorkFactory
-from service_kit.access import AccessChecks
 from service_kit.ids import new_id
 from service_kit.request_context import Caller
 
@@ -24,16 +22,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TopUpBudget:
-    """Raises a project's cap by an amount, from the current period on."""
+    """Raises a cap by an amount, from the current period on."""
 
-    access: AccessChecks
+    owners: OwnerChecks
     unit_of_work: UnitOfWorkFactory
-    default_allowance_nanousd: int
+    defaults: BudgetDefaults
 
     async def __call__(
         self,
         caller: Caller,
-        project_id: str,
+        owner: BudgetOwner,
         amount_nanousd: int,
         period_kind: PeriodKind,
         request_id: str,
@@ -45,15 +43,14 @@ class TopUpBudget:
             AllowanceExceeded: The owner's allowance does not cover it.
             IdempotencyKeyReused: The request id came with another amount or period before.
             PermissionDenied: The caller may not set budgets there.
-            ServiceError: `PROJECT_NOT_FOUND`.
+            ServiceError: `PROJECT_NOT_FOUND`, `TEAM_NOT_FOUND` or `API_KEY_NOT_FOUND`.
         """
-        require_id("project_id", project_id)
-        project = await self.access.require(caller, project_id, "budgets:write")
-        scope = BudgetScope(BudgetScopeKind.PROJECT, project.project_id, project.owner_user_id)
+        owner.require_named()
+        scope = await self.owners.require(caller, owner, WRITE)
         top_up = TopUp(scope, period_kind, amount_nanousd, request_id or new_id())
         async with self.unit_of_work() as work:
             # The lock first: of two equal requests, the later one finds what the other did.
-            cap = await lock_cap(work, scope, period_kind, self.default_allowance_nanousd)
+            cap = await lock_cap(work, scope, period_kind, self.defaults)
             done = await work.top_ups.find(scope, top_up.request_id)
             if done is not None:
                 return done.answer_to(top_up)
@@ -76,8 +73,8 @@ class TopUpBudget:
         )
         log.info(
             "budget.topped_up",
-            project_id=top_up.scope.scope_id,
             period_kind=top_up.period_kind,
             amount_nanousd=top_up.amount_nanousd,
+            **{top_up.scope.kind.id_name: top_up.scope.scope_id},
         )
         return budget

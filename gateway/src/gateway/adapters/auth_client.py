@@ -65,10 +65,10 @@ class AuthClient:
             response = await self._accounts.GetCurrentUser(auth_pb.GetCurrentUserRequest())
         return response.user
 
-    async def create_project(self, name: str, request_id: str) -> ProjectOfRequest:
+    async def create_project(self, name: str, request_id: str, team_id: str) -> ProjectOfRequest:
         with rpc_errors():
             response = await self._access.CreateProject(
-                access_pb.CreateProjectRequest(name=name, request_id=request_id)
+                access_pb.CreateProjectRequest(name=name, request_id=request_id, team_id=team_id)
             )
         return ProjectOfRequest(_project(response.project), response.created)
 
@@ -117,6 +117,7 @@ class AuthClient:
             owner_user_id=response.owner_user_id,
             is_default=response.is_default,
             permissions=frozenset(response.permissions),
+            team_id=response.team_id,
         )
 
     async def list_keys(self) -> Sequence[PublicKey]:
@@ -146,6 +147,7 @@ def _project(project: access_pb.Project) -> Project:
         owner_user_id=project.owner_user_id,
         is_default=project.is_default,
         created_at=_time(project.created_at),
+        team_id=project.team_id or None,
     )
 
 

@@ -9,7 +9,7 @@ import grpc
 from weir.cost.v1 import cost_service_pb2 as pb
 from weir.cost.v1 import cost_service_pb2_grpc as pb_grpc
 
-from gateway.domain.project import Budget, BudgetPeriod, BudgetStatus
+from gateway.domain.project import Budget, BudgetOwner, BudgetPeriod, BudgetStatus
 from service_kit.grpc_errors import rpc_errors
 
 BUDGET_STATUSES: Final = {
@@ -36,12 +36,14 @@ class BudgetClient:
         self._costs = pb_grpc.CostServiceStub(channel)
 
     async def set_budget(
-        self, project_id: str, cap_nanousd: int, period: BudgetPeriod = BudgetPeriod.MONTHLY
+        self, owner: BudgetOwner, cap_nanousd: int, period: BudgetPeriod = BudgetPeriod.MONTHLY
     ) -> Budget:
         with rpc_errors():
             response = await self._costs.SetBudget(
                 pb.SetBudgetRequest(
-                    project_id=project_id,
+                    project_id=owner.project_id,
+                    team_id=owner.team_id,
+                    api_key_id=owner.api_key_id,
                     cap_nanousd=cap_nanousd,
                     period=PERIODS_TO_PROTO[period],
                 )
@@ -49,12 +51,14 @@ class BudgetClient:
         return _budget(response.budget)
 
     async def top_up_budget(
-        self, project_id: str, amount_nanousd: int, period: BudgetPeriod, request_id: str
+        self, owner: BudgetOwner, amount_nanousd: int, period: BudgetPeriod, request_id: str
     ) -> Budget:
         with rpc_errors():
             response = await self._costs.TopUpBudget(
                 pb.TopUpBudgetRequest(
-                    project_id=project_id,
+                    project_id=owner.project_id,
+                    team_id=owner.team_id,
+                    api_key_id=owner.api_key_id,
                     amount_nanousd=amount_nanousd,
                     period=PERIODS_TO_PROTO[period],
                     request_id=request_id,
@@ -62,29 +66,44 @@ class BudgetClient:
             )
         return _budget(response.budget)
 
-    async def clear_budget(self, project_id: str, period: BudgetPeriod) -> None:
+    async def clear_budget(self, owner: BudgetOwner, period: BudgetPeriod) -> None:
         with rpc_errors():
             await self._costs.ClearBudget(
-                pb.ClearBudgetRequest(project_id=project_id, period=PERIODS_TO_PROTO[period])
+                pb.ClearBudgetRequest(
+                    project_id=owner.project_id,
+                    team_id=owner.team_id,
+                    api_key_id=owner.api_key_id,
+                    period=PERIODS_TO_PROTO[period],
+                )
             )
 
-    async def get_budget(self, project_id: str) -> Budget:
-        month, _ = await self.get_budgets(project_id)
+    async def get_budget(self, owner: BudgetOwner) -> Budget:
+        month, _ = await self.get_budgets(owner)
         return month
 
-    async def get_budgets(self, project_id: str) -> tuple[Budget, Sequence[Budget]]:
+    async def get_budgets(self, owner: BudgetOwner) -> tuple[Budget, Sequence[Budget]]:
         """Return the month's budget, set or not, and all that are set."""
         with rpc_errors():
-            response = await self._costs.GetBudget(pb.GetBudgetRequest(project_id=project_id))
+            response = await self._costs.GetBudget(
+                pb.GetBudgetRequest(
+                    project_id=owner.project_id,
+                    team_id=owner.team_id,
+                    api_key_id=owner.api_key_id,
+                )
+            )
         return _budget(response.budget), [_budget(one) for one in response.periods]
 
     async def list_alerts(
-        self, project_id: str, page_size: int, page_token: str
+        self, owner: BudgetOwner, page_size: int, page_token: str
     ) -> pb.ListBudgetAlertsResponse:
         with rpc_errors():
             return await self._costs.ListBudgetAlerts(
                 pb.ListBudgetAlertsRequest(
-                    project_id=project_id, page_size=page_size, page_token=page_token
+                    project_id=owner.project_id,
+                    team_id=owner.team_id,
+                    api_key_id=owner.api_key_id,
+                    page_size=page_size,
+                    page_token=page_token,
                 )
             )
 
@@ -103,7 +122,7 @@ class BudgetClient:
 
 def _budget(budget: pb.Budget) -> Budget:
     return Budget(
-        project_id=budget.project_id,
+        owner=BudgetOwner(budget.project_id, budget.team_id, budget.api_key_id),
         period=budget.period,
         has_budget=budget.has_budget,
         cap_nanousd=budget.cap_nanousd,

@@ -1,4 +1,4 @@
-"""A project and its budget, as far as the edge combines them."""
+"""Projects and budgets, as far as the edge combines them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,30 @@ class BudgetPeriod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Where work and its costs belong."""
+    """Where work and its costs belong; `team_id` is the team whose budget it uses too."""
 
     project_id: str
     name: str
     owner_user_id: str
     is_default: bool
     created_at: datetime
+    team_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOwner:
+    """Whose budget is meant: one of the three has an id."""
+
+    project_id: str = ""
+    team_id: str = ""
+    api_key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a project may spend in a month (`YYYY-MM`, UTC), day or altogether, and what it has."""
+    """What may be spent in a month (`YYYY-MM`, UTC), day or altogether, and what was."""
 
-    project_id: str
+    owner: BudgetOwner
     period: str
     has_budget: bool
     cap_nanousd: int

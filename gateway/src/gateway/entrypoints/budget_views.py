@@ -9,14 +9,20 @@ from weir.cost.v1 import cost_service_pb2 as pb
 
 from gateway.adapters.budget_client import BUDGET_PERIODS
 from gateway.domain.money import usd_view
-from gateway.domain.project import Budget
+from gateway.domain.project import Budget, BudgetOwner
 from gateway.entrypoints.convert import time_of
 from gateway.entrypoints.schemas.budgets import (
     AllowanceView,
+    ApiKeyBudgetAlertsView,
+    ApiKeyBudgetView,
+    ApiKeyPeriodBudgetView,
     BudgetAlertsView,
     BudgetAlertView,
     BudgetView,
     ProjectBudgetView,
+    TeamBudgetAlertsView,
+    TeamBudgetView,
+    TeamPeriodBudgetView,
 )
 
 ALERT_LEVELS: Final[
@@ -31,17 +37,44 @@ ALERT_LEVELS: Final[
 }
 
 
-def budget_view(budget: Budget) -> BudgetView:
-    return BudgetView(**_figures(budget))
+def project_budget_view(budget: Budget) -> BudgetView:
+    return BudgetView(project_id=budget.owner.project_id, **_figures(budget))
 
 
-def project_budget_view(month: Budget, periods: Sequence[Budget]) -> ProjectBudgetView:
-    return ProjectBudgetView(**_figures(month), periods=[budget_view(budget) for budget in periods])
+def team_budget_view(budget: Budget) -> TeamPeriodBudgetView:
+    return TeamPeriodBudgetView(team_id=budget.owner.team_id, **_figures(budget))
+
+
+def api_key_budget_view(budget: Budget) -> ApiKeyPeriodBudgetView:
+    return ApiKeyPeriodBudgetView(api_key_id=budget.owner.api_key_id, **_figures(budget))
+
+
+def project_budgets_view(month: Budget, periods: Sequence[Budget]) -> ProjectBudgetView:
+    return ProjectBudgetView(
+        project_id=month.owner.project_id,
+        **_figures(month),
+        periods=[project_budget_view(budget) for budget in periods],
+    )
+
+
+def team_budgets_view(month: Budget, periods: Sequence[Budget]) -> TeamBudgetView:
+    return TeamBudgetView(
+        team_id=month.owner.team_id,
+        **_figures(month),
+        periods=[team_budget_view(budget) for budget in periods],
+    )
+
+
+def api_key_budgets_view(month: Budget, periods: Sequence[Budget]) -> ApiKeyBudgetView:
+    return ApiKeyBudgetView(
+        api_key_id=month.owner.api_key_id,
+        **_figures(month),
+        periods=[api_key_budget_view(budget) for budget in periods],
+    )
 
 
 def _figures(budget: Budget) -> dict[str, Any]:
     return {
-        "project_id": budget.project_id,
         "period_kind": budget.period_kind.value,
         "period": budget.period,
         "has_budget": budget.has_budget,
@@ -58,12 +91,25 @@ def _figures(budget: Budget) -> dict[str, Any]:
     }
 
 
-def alerts_view(project_id: str, page: pb.ListBudgetAlertsResponse) -> BudgetAlertsView:
-    return BudgetAlertsView(
-        project_id=project_id,
-        alerts=[alert_view(alert) for alert in page.alerts],
-        next_page_token=page.next_page_token,
-    )
+def project_alerts_view(owner: BudgetOwner, page: pb.ListBudgetAlertsResponse) -> BudgetAlertsView:
+    return BudgetAlertsView(project_id=owner.project_id, **_alerts(page))
+
+
+def team_alerts_view(owner: BudgetOwner, page: pb.ListBudgetAlertsResponse) -> TeamBudgetAlertsView:
+    return TeamBudgetAlertsView(team_id=owner.team_id, **_alerts(page))
+
+
+def api_key_alerts_view(
+    owner: BudgetOwner, page: pb.ListBudgetAlertsResponse
+) -> ApiKeyBudgetAlertsView:
+    return ApiKeyBudgetAlertsView(api_key_id=owner.api_key_id, **_alerts(page))
+
+
+def _alerts(page: pb.ListBudgetAlertsResponse) -> dict[str, Any]:
+    return {
+        "alerts": [alert_view(alert) for alert in page.alerts],
+        "next_page_token": page.next_page_token,
+    }
 
 
 def alert_view(alert: pb.BudgetAlert) -> BudgetAlertView:

@@ -169,6 +169,7 @@ def project_view(project: Project) -> ProjectView:
         owner_user_id=project.owner_user_id,
         is_default=project.is_default,
         created_at=project.created_at,
+        team_id=project.team_id,
     )
 
 
@@ -180,6 +181,7 @@ def project_with_budget_view(project: Project, budget: Budget | None) -> Project
         owner_user_id=project.owner_user_id,
         is_default=project.is_default,
         created_at=project.created_at,
+        team_id=project.team_id,
         budget_allocated=None if cap is None else usd_view(cap),
         budget_allocated_nanousd=cap,
     )

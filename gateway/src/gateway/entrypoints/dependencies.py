@@ -23,7 +23,7 @@ from gateway.entrypoints.middleware import CLIENT_ADDRESS, add_response_header
 from gateway.entrypoints.socket_credentials import offered_credentials
 from service_kit import request_context
 from service_kit.access import ProjectNotFound
-from service_kit.errors import InvalidArgument
+from service_kit.errors import ErrorCode, InvalidArgument, ServiceError
 from service_kit.ids import is_uuid
 from service_kit.request_context import Caller
 
@@ -170,3 +170,20 @@ def checked_project_id(project_id: str) -> str:
     if project_id and not is_uuid(project_id):
         raise ProjectNotFound(project_id[:64])
     return project_id
+
+
+class TeamNotFound(ServiceError):
+    """The team does not exist, or the caller has no part in it."""
+
+    code = ErrorCode.NOT_FOUND
+    reason = "TEAM_NOT_FOUND"
+
+    def __init__(self, team_id: str) -> None:
+        super().__init__(f"Team {team_id} does not exist.", metadata={"team_id": team_id})
+
+
+def checked_team_id(team_id: str) -> str:
+    """Return the id; one that can't be an id belongs to no team."""
+    if not is_uuid(team_id):
+        raise TeamNotFound(team_id[:64])
+    return team_id

@@ -14,6 +14,7 @@ from gateway.adapters.kept_receipt_keys import KeptReceiptKeys
 from gateway.adapters.price_book_client import PriceBookClient
 from gateway.adapters.report_client import ReportClient
 from gateway.adapters.router_client import RouterClient
+from gateway.adapters.team_client import TeamClient
 from gateway.domain.rate import RateLimit
 from gateway.entrypoints.event_streams import EventStreams
 from gateway.usecases.authenticate import Authenticate
@@ -34,6 +35,7 @@ class Edge:
     """
 
     auth: AuthClient
+    teams: TeamClient
     jobs: JobClient
     dead_letters: DeadLetterClient
     costs: CostClient

@@ -17,6 +17,8 @@ from gateway.entrypoints.middleware import AllowedHosts, BodyGuard, RequestScope
 from gateway.entrypoints.routes import (
     auth,
     budgets,
+    budgets_of_api_keys,
+    budgets_of_teams,
     chat,
     completions,
     corrections,
@@ -33,6 +35,7 @@ from gateway.entrypoints.routes import (
     routing,
     scheduler,
     status,
+    teams,
 )
 from gateway.entrypoints.schemas.errors import OpenAIErrorView, ProblemView
 from gateway.entrypoints.socket_metrics import SocketMetrics
@@ -43,8 +46,11 @@ from service_kit.metrics import HttpMetrics
 _ROUTERS: Final = (
     auth.router,
     projects.router,
+    teams.router,
     costs.router,
     budgets.router,
+    budgets_of_teams.router,
+    budgets_of_api_keys.router,
     corrections.router,
     prices.router,
     reports.router,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from gateway.domain.project import Budget, Project
+from gateway.domain.project import Budget, BudgetOwner, Project
 from gateway.domain.rate import RateLimit, Verdict
 
 
@@ -42,7 +42,9 @@ class ApiKeyExchange(Protocol):
 class Projects(Protocol):
     """Keeps projects (auth-service). The caller is the current request's."""
 
-    async def create_project(self, name: str, request_id: str) -> ProjectOfRequest: ...
+    async def create_project(self, name: str, request_id: str, team_id: str) -> ProjectOfRequest:
+        """Return the project; an empty `team_id` means that it has no team."""
+        ...
 
     async def delete_project(self, project_id: str) -> None: ...
 
@@ -54,9 +56,9 @@ class Projects(Protocol):
 class Budgets(Protocol):
     """Keeps budgets (cost-service). The caller is the current request's."""
 
-    async def set_budget(self, project_id: str, cap_nanousd: int) -> Budget: ...
+    async def set_budget(self, owner: BudgetOwner, cap_nanousd: int) -> Budget: ...
 
-    async def get_budget(self, project_id: str) -> Budget: ...
+    async def get_budget(self, owner: BudgetOwner) -> Budget: ...
 
 
 class RateLimiter(Protocol):

@@ -11,6 +11,7 @@ from weir.worker.v1 import inference_service_pb2 as pb
 from weir.worker.v1 import inference_service_pb2_grpc as pb_grpc
 
 from gpu_worker.entrypoints import convert
+from gpu_worker.entrypoints.delta_batches import in_batches
 from gpu_worker.usecases.count_tokens import CountTokens
 from gpu_worker.usecases.generate import Generate
 
@@ -24,7 +25,8 @@ class InferenceHandlers(pb_grpc.InferenceServiceServicer):
         self, request: pb.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.GenerateResponse]:
         # Closed in this task when the caller goes away, which stops the engine.
-        async with aclosing(self._generate(convert.prompt_from_proto(request))) as events:
+        generation = self._generate(convert.prompt_from_proto(request))
+        async with aclosing(in_batches(generation)) as events:
             async for event in events:
                 yield convert.event_to_proto(event)
 

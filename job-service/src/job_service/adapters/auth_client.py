@@ -60,6 +60,7 @@ class AuthClient:
             owner_user_id=response.owner_user_id,
             is_default=response.is_default,
             permissions=frozenset(response.permissions),
+            team_id=response.team_id,
         )
 
 

@@ -12,10 +12,11 @@ from weir.cost.v1 import ledger_service_pb2_grpc as ledger_grpc
 from weir.cost.v1 import price_service_pb2 as price_pb
 from weir.cost.v1 import price_service_pb2_grpc as price_grpc
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Price, PriceBook
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.settlement import Settlement, SettlementKind
-from job_service.usecases.ports import OpenHold, PlacedHold
+from job_service.usecases.ledger_ports import OpenHold, PlacedHold
 from service_kit.clock import Clock
 from service_kit.errors import Unavailable
 from service_kit.grpc_errors import rpc_errors

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any, Final
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Price
 from job_service.domain.decision import Alternative, Complexity, RouteDecision
-from job_service.domain.job import BudgetScope
 from job_service.domain.settlement import Outcome
 from job_service.domain.specification import JobSpecification, Message, Residency, Sampling
 

@@ -11,7 +11,8 @@ from job_service.adapters.tables import jobs
 from job_service.domain.charge import Terms, Usage, UsageSource
 from job_service.domain.decision import RouteDecision
 from job_service.domain.execution import FinishReason
-from job_service.domain.job import Dispatch, Job
+from job_service.domain.job import Job
+from job_service.domain.job_record import Dispatch
 from job_service.domain.job_state import JobState
 from job_service.domain.specification import JobKind
 

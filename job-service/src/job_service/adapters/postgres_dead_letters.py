@@ -32,7 +32,7 @@ from job_service.domain.job import Job
 from job_service.domain.job_events import LifecycleRecord
 from job_service.domain.settlement import SettlementKind
 from job_service.domain.specification import JobSpecification
-from job_service.usecases.ports import DeadLetterPosition
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
 
 _FOR_LISTS = tuple(
     column

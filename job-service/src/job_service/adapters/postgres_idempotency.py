@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from job_service.usecases.ports import IdempotencyKey, Reservation
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
 
 _FIND: Final = text(
     "SELECT job_id, body_hash, created_at AS taken_at FROM idempotency "

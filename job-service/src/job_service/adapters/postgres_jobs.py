@@ -41,7 +41,7 @@ from job_service.domain.execution import Progress
 from job_service.domain.job import Job
 from job_service.domain.job_state import JobState
 from job_service.domain.lifecycle import event_of
-from job_service.usecases.ports import Depths, JobPosition
+from job_service.usecases.job_ports import Depths, JobPosition
 
 _WITHOUT_CONTENT = tuple(column for column in WHOLE if column.name != "content")
 _FOR_LISTS = tuple(column for column in _WITHOUT_CONTENT if column.name != "result_text")

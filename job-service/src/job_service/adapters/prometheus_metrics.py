@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from job_service.domain.job_state import FINAL_STATES, JobState
-from job_service.usecases.ports import Depths
+from job_service.usecases.job_ports import Depths
 
 
 class PrometheusJobMetrics:

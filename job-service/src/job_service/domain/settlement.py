@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.budget_scope import BudgetScope
+from job_service.domain.job import Job
 
 
 class SettlementKind(StrEnum):

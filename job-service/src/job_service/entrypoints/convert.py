@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from google.protobuf import timestamp_pb2
 from weir.job.v1 import job_service_pb2 as pb
 from weir.router.v1 import router_service_pb2 as router_pb
 from weir.worker.v1 import inference_service_pb2 as worker_pb
@@ -26,10 +25,11 @@ from job_service.domain.specification import (
 )
 from job_service.domain.vectors import unpacked
 from job_service.usecases.get_receipt import VerifiableReceipt
-from job_service.usecases.ports import JobPosition
+from job_service.usecases.job_ports import JobPosition
 from job_service.usecases.run_job import Admitted, Ended, RunEvent
 from service_kit.errors import InvalidArgument
 from service_kit.ids import is_uuid
+from service_kit.timestamps import timestamp
 
 STATES: Final = {
     JobState.ADMITTING: pb.JOB_STATE_PENDING,
@@ -120,10 +120,10 @@ def job_to_proto(job: Job) -> pb.Job:
         max_retries=job.max_retries,
         failure_reason=job.failure_reason or "",
         last_error=job.last_error or "",
-        created_at=timestamp_of(job.created_at),
-        started_at=timestamp_of(job.started_at),
-        completed_at=timestamp_of(job.completed_at),
-        next_retry_at=timestamp_of(job.next_retry_at),
+        created_at=timestamp(job.created_at),
+        started_at=timestamp(job.started_at),
+        completed_at=timestamp(job.completed_at),
+        next_retry_at=timestamp(job.next_retry_at),
         model=job.specification.model,
         decision=decision_to_proto(job.decision) if job.decision else None,
         executed_target=job.executed_target or "",
@@ -177,7 +177,7 @@ def run_event_to_proto(event: RunEvent) -> pb.RunJobResponse:
         case Admitted(job):
             return pb.RunJobResponse(
                 admitted=pb.RunJobResponse.Admitted(
-                    job_id=job.id, created_at=timestamp_of(job.created_at)
+                    job_id=job.id, created_at=timestamp(job.created_at)
                 )
             )
         case RouteDecision():
@@ -211,7 +211,7 @@ def receipt_key_to_proto(key: ReceiptKey) -> pb.ReceiptKey:
         key_id=key.key_id,
         public_key=key.public_key,
         owner=key.owner,
-        created_at=timestamp_of(key.created_at),
+        created_at=timestamp(key.created_at),
     )
 
 
@@ -256,11 +256,3 @@ def _usage_source(source: UsageSource | None) -> pb.UsageSource.ValueType:
 
 def _finish_reason(reason: FinishReason | None) -> worker_pb.FinishReason.ValueType:
     return worker_pb.FINISH_REASON_UNSPECIFIED if reason is None else FINISH_REASONS[reason]
-
-
-def timestamp_of(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

@@ -8,9 +8,10 @@ from weir.job.v1 import job_service_pb2 as job_pb
 from job_service.domain.charge import UsageSource
 from job_service.domain.dead_letter import AdmissionCharge, AttemptRecord
 from job_service.domain.job_state import JobState
-from job_service.entrypoints.convert import STATES, USAGE_SOURCES, job_to_proto, timestamp_of
+from job_service.entrypoints.convert import STATES, USAGE_SOURCES, job_to_proto
 from job_service.entrypoints.convert_events import lifecycle_to_proto
 from job_service.usecases.get_dead_letter import DeadLetter
+from service_kit.timestamps import timestamp
 
 
 def dead_letter_to_proto(found: DeadLetter) -> pb.DeadLetter:
@@ -33,10 +34,10 @@ def _attempt(record: AttemptRecord) -> pb.DeadLetter.Attempt:
         target=record.target,
         model=record.model,
         client_task_id=record.client_task_id,
-        started_at=timestamp_of(record.started_at),
-        dispatched_at=timestamp_of(record.dispatched_at),
-        released_at=timestamp_of(record.released_at),
-        finished_at=timestamp_of(record.finished_at),
+        started_at=timestamp(record.started_at),
+        dispatched_at=timestamp(record.dispatched_at),
+        released_at=timestamp(record.released_at),
+        finished_at=timestamp(record.finished_at),
         outcome=record.outcome,
         error=record.error,
         tokens_input=record.tokens_input,
@@ -57,6 +58,6 @@ def _charge(charge: AdmissionCharge) -> pb.DeadLetter.AdmissionCharge:
         voided=charge.voided,
         provider_cost_nanousd=charge.provider_cost_nanousd,
         price_version=charge.price_version,
-        ended_at=timestamp_of(charge.ended_at),
+        ended_at=timestamp(charge.ended_at),
         booked=charge.booked,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from weir.job.v1 import job_service_pb2 as pb
 
 from job_service.domain.job_events import (
@@ -14,6 +13,7 @@ from job_service.domain.job_events import (
     Told,
 )
 from job_service.entrypoints.convert import job_to_proto
+from service_kit.timestamps import timestamp
 
 _Response = pb.WatchJobResponse
 
@@ -37,11 +37,9 @@ def told_to_proto(told: Told) -> pb.WatchJobResponse:
 
 
 def lifecycle_to_proto(record: LifecycleRecord) -> pb.WatchJobResponse.Lifecycle:
-    occurred_at = Timestamp()
-    occurred_at.FromDatetime(record.occurred_at)
     return _Response.Lifecycle(
         seq=record.seq,
         type=record.type,
         details={name: str(value) for name, value in record.details.items()},
-        occurred_at=occurred_at,
+        occurred_at=timestamp(record.occurred_at),
     )

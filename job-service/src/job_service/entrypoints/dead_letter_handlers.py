@@ -13,8 +13,8 @@ from job_service.domain.dead_letter import DeadLetterFilter
 from job_service.entrypoints.convert import job_to_proto, place_from, place_in_list
 from job_service.entrypoints.convert_dead_letters import dead_letter_to_proto
 from job_service.entrypoints.job_handlers import actor_of
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
 from job_service.usecases.get_dead_letter import GetDeadLetter, ListDeadLetters
-from job_service.usecases.ports import DeadLetterPosition
 from job_service.usecases.purge_dead_letter import PurgeDeadLetter
 from job_service.usecases.readmit_job import RetryRoute, RetryWish
 from job_service.usecases.redrive_dead_letters import RedriveDeadLetters

@@ -166,6 +166,7 @@ def _submission(
         project_id=access.project_id,
         owner_user_id=access.owner_user_id,
         is_default_project=access.is_default,
+        team_id=access.team_id,
         kind=kind,
         specification=convert.specification_from_proto(specification),
         key=key,

@@ -11,14 +11,8 @@ from job_service.domain.errors import ModelNotFound, OperationNotServed
 from job_service.domain.job import Job
 from job_service.domain.job_state import JobState
 from job_service.domain.targets import agree_terms
-from job_service.usecases.ports import (
-    Hints,
-    JobMetrics,
-    Ledger,
-    Prices,
-    Targets,
-    UnitOfWorkFactory,
-)
+from job_service.usecases.ledger_ports import Ledger
+from job_service.usecases.ports import Hints, JobMetrics, Prices, Targets, UnitOfWorkFactory
 from job_service.usecases.store_change import StoreChange
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.failpoints import failpoint

@@ -9,7 +9,8 @@ from typing import Final
 from job_service.domain.dead_letter import DeadLetterFilter, Evidence
 from job_service.domain.errors import DeadLetterNotFound
 from job_service.domain.job import Job
-from job_service.usecases.ports import DeadLetterPosition, UnitOfWorkFactory
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
+from job_service.usecases.ports import UnitOfWorkFactory
 
 MOST_EVIDENCE: Final = 1000
 """So many attempts and changes at most; a job that waited for long has many of both."""

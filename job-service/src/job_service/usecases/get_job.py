@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from job_service.domain.errors import JobNotFound
 from job_service.domain.job import Job
 from job_service.domain.job_state import JobState
-from job_service.usecases.ports import JobPosition, UnitOfWorkFactory
+from job_service.usecases.job_ports import JobPosition
+from job_service.usecases.ports import UnitOfWorkFactory
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from job_service.domain.errors import DeadLetterNotFound, IdempotencyKeyReused, 
 from job_service.domain.job import Job
 from job_service.domain.targets import agree_terms
 from job_service.usecases.check_queue_room import CheckQueueRoom
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
 from job_service.usecases.ports import (
-    IdempotencyKey,
     JobMetrics,
     Prices,
-    Reservation,
     Targets,
     UnitOfWork,
     UnitOfWorkFactory,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from job_service.domain.settlement import orphan_settlement
-from job_service.usecases.ports import Hints, JobMetrics, Ledger, OpenHold, UnitOfWorkFactory
+from job_service.usecases.ledger_ports import Ledger, OpenHold
+from job_service.usecases.ports import Hints, JobMetrics, UnitOfWorkFactory
 
 log = structlog.get_logger(__name__)
 

@@ -22,13 +22,9 @@ from job_service.domain.errors import (
 )
 from job_service.domain.job import Job
 from job_service.usecases.admit_job import AdmitJob
-from job_service.usecases.ports import (
-    Background,
-    DeadLetterPosition,
-    IdempotencyKey,
-    Reservation,
-    UnitOfWorkFactory,
-)
+from job_service.usecases.dead_letter_ports import DeadLetterPosition
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
+from job_service.usecases.ports import Background, UnitOfWorkFactory
 from job_service.usecases.readmit_job import ReadmitJob, RetryRoute, RetryWish
 from job_service.usecases.submit_job import check_key
 from service_kit.errors import ServiceError

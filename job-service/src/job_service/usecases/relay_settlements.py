@@ -10,7 +10,8 @@ from typing import Final
 import structlog
 
 from job_service.domain.settlement import Settlement
-from job_service.usecases.ports import JobMetrics, Ledger, UnitOfWorkFactory
+from job_service.usecases.ledger_ports import Ledger
+from job_service.usecases.ports import JobMetrics, UnitOfWorkFactory
 from service_kit.errors import ErrorCode, ServiceError
 from service_kit.failpoints import failpoint
 

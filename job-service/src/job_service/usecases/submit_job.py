@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Terms
 from job_service.domain.errors import IdempotencyKeyReused
-from job_service.domain.job import BudgetScope, Job
+from job_service.domain.job import Job
 from job_service.domain.specification import JobKind, JobSpecification
 from job_service.domain.targets import agree_terms
 from job_service.usecases.check_queue_room import CheckQueueRoom
+from job_service.usecases.idempotency_ports import IdempotencyKey, Reservation
 from job_service.usecases.ports import (
-    IdempotencyKey,
     JobMetrics,
     Prices,
-    Reservation,
     Targets,
     UnitOfWork,
     UnitOfWorkFactory,
@@ -41,6 +41,8 @@ class Submission:
     max_retries: int
     origin_request_id: str
     priority: int = 0
+    # Of the project's team; empty where it has none.
+    team_id: str = ""
     # Of the key that it came with; empty for a person.
     api_key_id: str = ""
 
@@ -153,18 +155,18 @@ def _new_job(submission: Submission, terms: Terms | None) -> Job:
 
 
 def _scopes(submission: Submission) -> tuple[BudgetScope, ...]:
-    """Return whose budgets the job uses: its project's, and its key's where one was set for it."""
+    """Return whose budgets the job uses: its project's, its team's, and its key's if one was set.
+
+    Their order means nothing: cost-service brings them into the one in which everybody locks them.
+    """
     owner = submission.owner_user_id
-    project = BudgetScope(
-        kind="project",
-        scope_id=submission.project_id,
-        owner_user_id=owner,
-        default_cap=submission.is_default_project,
-    )
-    if not submission.api_key_id:
-        return (project,)
-    key = BudgetScope("api_key", submission.api_key_id, owner_user_id=owner, default_cap=False)
-    return (project, key)
+    scopes = [BudgetScope("project", submission.project_id, owner, submission.is_default_project)]
+    if submission.team_id:
+        # A team's budget is at nobody's expense, and has a default in any case.
+        scopes.append(BudgetScope("team", submission.team_id, "", default_cap=False))
+    if submission.api_key_id:
+        scopes.append(BudgetScope("api_key", submission.api_key_id, owner, default_cap=False))
+    return tuple(scopes)
 
 
 def _key(submission: Submission) -> IdempotencyKey:

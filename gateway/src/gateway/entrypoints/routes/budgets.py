@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 
 from gateway.domain.project import BudgetPeriod
 from gateway.entrypoints import budget_views
+from gateway.entrypoints.budget_owners import AlertsPageSize, AlertsPageToken, ProjectOfPath
 from gateway.entrypoints.dependencies import (
     SECURITY,
     CurrentCaller,
     EdgeParts,
     RequiredIdempotencyKey,
-    checked_project_id,
 )
 from gateway.entrypoints.schemas.budgets import (
     AllowanceView,
@@ -38,35 +38,27 @@ router = APIRouter(
 
 
 @router.get("/projects/{project_id}/budget")
-async def get_project_budget(
-    project_id: str, edge: EdgeParts, _: CurrentCaller
-) -> ProjectBudgetView:
+async def get_project_budget(owner: ProjectOfPath, edge: EdgeParts) -> ProjectBudgetView:
     """Return a project's budget of the current month, and all that are set for it."""
-    month, periods = await edge.budgets.get_budgets(checked_project_id(project_id))
-    return budget_views.project_budget_view(month, periods)
+    month, periods = await edge.budgets.get_budgets(owner)
+    return budget_views.project_budgets_view(month, periods)
 
 
 @router.put("/projects/{project_id}/budget")
 async def set_project_budget(
-    project_id: str, body: SetPeriodBudgetBody, edge: EdgeParts, _: CurrentCaller
+    owner: ProjectOfPath, body: SetPeriodBudgetBody, edge: EdgeParts
 ) -> BudgetView:
     """Set what a project may spend in each month, each day, or in total.
 
     The monthly budget comes out of the allowance of the project's owner; the others only tighten.
     """
-    budget = await edge.budgets.set_budget(
-        checked_project_id(project_id), body.budget_allocated, BudgetPeriod(body.period)
-    )
-    return budget_views.budget_view(budget)
+    budget = await edge.budgets.set_budget(owner, body.budget_allocated, BudgetPeriod(body.period))
+    return budget_views.project_budget_view(budget)
 
 
 @router.post("/projects/{project_id}/budget/top-up")
 async def top_up_project_budget(
-    project_id: str,
-    body: TopUpBody,
-    edge: EdgeParts,
-    _: CurrentCaller,
-    request_id: RequiredIdempotencyKey,
+    owner: ProjectOfPath, body: TopUpBody, edge: EdgeParts, request_id: RequiredIdempotencyKey
 ) -> BudgetView:
     """Add to a budget, and return it as it is then.
 
@@ -74,33 +66,31 @@ async def top_up_project_budget(
     waits for the budget goes on within a second or two.
     """
     budget = await edge.budgets.top_up_budget(
-        checked_project_id(project_id), body.amount, BudgetPeriod(body.period), request_id
+        owner, body.amount, BudgetPeriod(body.period), request_id
     )
-    return budget_views.budget_view(budget)
+    return budget_views.project_budget_view(budget)
 
 
 @router.delete("/projects/{project_id}/budget", status_code=204)
 async def clear_project_budget(
-    project_id: str,
+    owner: ProjectOfPath,
     edge: EdgeParts,
-    _: CurrentCaller,
     period: Annotated[OptionalPeriodName, Query(description="The monthly budget stays.")],
 ) -> None:
     """Take a daily or total budget away; where there is none, nothing happens."""
-    await edge.budgets.clear_budget(checked_project_id(project_id), BudgetPeriod(period))
+    await edge.budgets.clear_budget(owner, BudgetPeriod(period))
 
 
 @router.get("/projects/{project_id}/alerts")
 async def list_budget_alerts(
-    project_id: str,
+    owner: ProjectOfPath,
     edge: EdgeParts,
-    _: CurrentCaller,
-    page_size: Annotated[int, Query(ge=1, le=200)] = 50,
-    page_token: Annotated[str, Query(max_length=512)] = "",
+    page_size: AlertsPageSize = 50,
+    page_token: AlertsPageToken = "",
 ) -> BudgetAlertsView:
     """List when a project's spending came to 80, 95 and 100 % of a budget, newest first."""
-    page = await edge.budgets.list_alerts(checked_project_id(project_id), page_size, page_token)
-    return budget_views.alerts_view(project_id, page)
+    page = await edge.budgets.list_alerts(owner, page_size, page_token)
+    return budget_views.project_alerts_view(owner, page)
 
 
 class UserNotFound(ServiceError):

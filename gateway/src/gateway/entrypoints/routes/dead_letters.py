@@ -72,7 +72,11 @@ async def redrive_dead_letters(
     header_project: HeaderProject,
     request_id: IdempotencyKey,
 ) -> RedrivenView:
-    """Run many dead letters of one project again, those that died first first."""
+    """Run many dead letters of one project again, those that died first first.
+
+    An Idempotency-Key stands for one selection, and runs each of it once. What dies again, or has
+    died since, is run with another key.
+    """
     project_id = one_project(body.project_id or "", header_project)
     request = redrive_request(body, project_id, request_id)
     return redriven_view(await edge.dead_letters.redrive_many(request))
@@ -101,7 +105,9 @@ async def redrive_dead_letter(
 ) -> JobView:
     """Run a dead letter again: held anew, at the prices of now.
 
-    One that was redriven before and has not ended is returned as it is.
+    One that was redriven before and has not ended is returned as it is. An Idempotency-Key runs a
+    dead letter once: a job that died again is run again with another key. Where it was refused,
+    nothing was written, and the same key may be used.
     """
     project_id = await project_of(edge, caller, project_id, job_id)
     job = await edge.dead_letters.redrive(

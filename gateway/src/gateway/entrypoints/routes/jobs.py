@@ -120,7 +120,8 @@ async def retry_job(
     """Run a queued job again that failed, was cancelled, or is a dead letter.
 
     It is held anew, at the prices of now; what it was charged before stays. A job that was
-    retried before and has not ended is returned as it is.
+    retried before and has not ended is returned as it is; one that has ended again is run again
+    with another Idempotency-Key.
     """
     project_id = await project_of(edge, caller, project_id, job_id)
     job = await edge.jobs.retry_job(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from gateway.domain.project import BudgetOwner
 from gateway.entrypoints import budget_views, convert
 from gateway.entrypoints.dependencies import (
     SECURITY,
@@ -13,6 +14,7 @@ from gateway.entrypoints.dependencies import (
     EdgeParts,
     IdempotencyKey,
     checked_project_id,
+    checked_team_id,
 )
 from gateway.entrypoints.schemas.budgets import BudgetView
 from gateway.entrypoints.schemas.projects import (
@@ -37,10 +39,14 @@ async def create_project(
 ) -> ProjectWithBudgetView:
     """Create a project of the caller's, who is a person: API keys create none.
 
-    Where its budget is refused, no project is left. A repeated `Idempotency-Key` returns the
-    project made first, and sets the budget only where that has none.
+    A project of a team uses the team's budget too; only its owner and managers add projects to it.
+    Where the project's own budget is refused, no project is left. A repeated `Idempotency-Key`
+    returns the project made first, and sets the budget only where that has none.
     """
-    project, budget = await edge.create_project(body.name, body.budget_allocated, request_id)
+    team_id = "" if body.team_id is None else checked_team_id(body.team_id)
+    project, budget = await edge.create_project(
+        body.name, body.budget_allocated, request_id, team_id
+    )
     return convert.project_with_budget_view(project, budget)
 
 
@@ -63,7 +69,7 @@ async def list_projects(
 async def get_project(project_id: str, edge: EdgeParts, _: CurrentCaller) -> ProjectWithBudgetView:
     """Return a project with its budget."""
     project = await edge.auth.get_project(checked_project_id(project_id))
-    budget = await edge.budgets.get_budget(project.project_id)
+    budget = await edge.budgets.get_budget(BudgetOwner(project.project_id))
     return convert.project_with_budget_view(project, budget)
 
 
@@ -72,5 +78,6 @@ async def set_budget(
     project_id: str, body: SetBudgetBody, edge: EdgeParts, _: CurrentCaller
 ) -> BudgetView:
     """Set what a project may spend in each calendar month."""
-    budget = await edge.budgets.set_budget(checked_project_id(project_id), body.budget_allocated)
-    return budget_views.budget_view(budget)
+    owner = BudgetOwner(checked_project_id(project_id))
+    budget = await edge.budgets.set_budget(owner, body.budget_allocated)
+    return budget_views.project_budget_view(budget)

@@ -13,6 +13,7 @@ from gateway.entrypoints.dependencies import (
     CurrentCaller,
     EdgeParts,
     checked_project_id,
+    checked_team_id,
 )
 from gateway.entrypoints.downloads import Download
 from gateway.entrypoints.export_forms import ComputeJobsJson, CostsCsv
@@ -45,8 +46,10 @@ async def get_platform_report(
 async def get_team_costs(
     team_id: str, edge: EdgeParts, _: CurrentCaller, period_days: PeriodDays = 30
 ) -> TeamCostsView:
-    """Return what a team cost. For platform administrators: who is in a team is not known yet."""
-    return report_views.team_costs_view(await edge.reports.team_report(team_id, period_days))
+    """Return what a team's projects cost, to its members and to platform administrators."""
+    return report_views.team_costs_view(
+        await edge.reports.team_report(checked_team_id(team_id), period_days)
+    )
 
 
 @router.get("/projects/{project_id}")

@@ -14,7 +14,7 @@ OptionalPeriodName = Literal["daily", "total"]
 
 
 class SetPeriodBudgetBody(RequestBody):
-    """What a project may spend in each period of a kind from now on."""
+    """What may be spent in each period of a kind from now on."""
 
     budget_allocated: UsdAmount
     period: PeriodName = "monthly"
@@ -33,10 +33,27 @@ class SetAllowanceBody(RequestBody):
     allowance: UsdAmount
 
 
-class BudgetView(View):
-    """A budget of the current period. `percentage_used` counts what is reserved, too."""
+class OfProject(View):
+    """Something of a project."""
 
     project_id: str
+
+
+class OfTeam(View):
+    """Something of a team."""
+
+    team_id: str
+
+
+class OfApiKey(View):
+    """Something of an API key."""
+
+    api_key_id: str
+
+
+class BudgetFigures(View):
+    """A budget of the current period. `percentage_used` counts what is reserved, too."""
+
     period_kind: PeriodName
     period: str
     """`2026-01`, `2026-01-31` (UTC) or `total`."""
@@ -53,14 +70,38 @@ class BudgetView(View):
     status: Literal["no_budget_set", "ok", "warning", "critical", "exceeded"]
 
 
+class BudgetView(BudgetFigures, OfProject):
+    """A project's budget of the current period. `percentage_used` counts what is reserved, too."""
+
+
+class TeamPeriodBudgetView(BudgetFigures, OfTeam):
+    """A team's budget of the current period. `percentage_used` counts what is reserved, too."""
+
+
+class ApiKeyPeriodBudgetView(BudgetFigures, OfApiKey):
+    """A key's budget of the current period. `percentage_used` counts what is reserved, too."""
+
+
 class ProjectBudgetView(BudgetView):
     """The budget of the current month, and beside it all that are set."""
 
     periods: list[BudgetView]
 
 
+class TeamBudgetView(TeamPeriodBudgetView):
+    """The budget of the current month, and beside it all that hold."""
+
+    periods: list[TeamPeriodBudgetView]
+
+
+class ApiKeyBudgetView(ApiKeyPeriodBudgetView):
+    """The budget of the current month, and beside it all that are set."""
+
+    periods: list[ApiKeyPeriodBudgetView]
+
+
 class BudgetAlertView(View):
-    """The spending of a project came to a level of a budget; figures as of then."""
+    """Spending came to a level of a budget; figures as of then."""
 
     alert_id: int
     level: Literal["warning", "critical", "exceeded"]
@@ -74,12 +115,23 @@ class BudgetAlertView(View):
     created_at: datetime
 
 
-class BudgetAlertsView(View):
+class BudgetAlertsPage(View):
     """A page of alerts, newest first."""
 
-    project_id: str
     alerts: list[BudgetAlertView]
     next_page_token: str
+
+
+class BudgetAlertsView(BudgetAlertsPage, OfProject):
+    """A page of a project's alerts, newest first."""
+
+
+class TeamBudgetAlertsView(BudgetAlertsPage, OfTeam):
+    """A page of a team's alerts, newest first."""
+
+
+class ApiKeyBudgetAlertsView(BudgetAlertsPage, OfApiKey):
+    """A page of a key's alerts, newest first."""
 
 
 class AllowanceView(View):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gateway.entrypoints.schemas.base import Name, RequestBody, UsdAmount, View
+from gateway.entrypoints.schemas.base import Identifier, Name, RequestBody, UsdAmount, View
 
 
 class CreateProjectBody(RequestBody):
-    """A new project, and what it may spend in a calendar month."""
+    """A new project, what it may spend in a calendar month, and the team it shall belong to."""
 
     name: Name
     budget_allocated: UsdAmount | None = None
+    team_id: Identifier | None = None
 
 
 class SetBudgetBody(RequestBody):
@@ -21,13 +22,14 @@ class SetBudgetBody(RequestBody):
 
 
 class ProjectView(View):
-    """A project."""
+    """A project; `team_id` is `null` where it belongs to no team."""
 
     project_id: str
     name: str
     owner_user_id: str
     is_default: bool
     created_at: datetime
+    team_id: str | None
 
 
 class ProjectWithBudgetView(ProjectView):

@@ -25,43 +25,43 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/auth/v1/access_service.proto\x12\x0cweir.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x01\n\x07Project\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rowner_user_id\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd5\x01\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x06scopes\x18\x04 \x03(\x0e\x32\x19.weir.auth.v1.ApiKeyScope\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06prefix\x18\x07 \x01(\t\"8\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"P\n\x15\x43reateProjectResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.weir.auth.v1.Project\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\'\n\x11GetProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"<\n\x12GetProjectResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.weir.auth.v1.Project\"<\n\x13ListProjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x14ListProjectsResponse\x12\'\n\x08projects\x18\x01 \x03(\x0b\x32\x15.weir.auth.v1.Project\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteProjectResponse\"\xa6\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06scopes\x18\x03 \x03(\x0e\x32\x19.weir.auth.v1.ApiKeyScope\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"M\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.weir.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\'\n\x15\x45xchangeApiKeyRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"`\n\x16\x45xchangeApiKeyResponse\x12\x16\n\x0einternal_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xba\x01\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1b\n\x17\x41PI_KEY_SCOPE_INFERENCE\x10\x02\x12\x1c\n\x18\x41PI_KEY_SCOPE_JOBS_WRITE\x10\x03\x12 \n\x1c\x41PI_KEY_SCOPE_PROJECTS_WRITE\x10\x04\x12\x17\n\x13\x41PI_KEY_SCOPE_ADMIN\x10\x05\x32\x9f\x04\n\rAccessService\x12X\n\rCreateProject\x12\".weir.auth.v1.CreateProjectRequest\x1a#.weir.auth.v1.CreateProjectResponse\x12O\n\nGetProject\x12\x1f.weir.auth.v1.GetProjectRequest\x1a .weir.auth.v1.GetProjectResponse\x12U\n\x0cListProjects\x12!.weir.auth.v1.ListProjectsRequest\x1a\".weir.auth.v1.ListProjectsResponse\x12X\n\rDeleteProject\x12\".weir.auth.v1.DeleteProjectRequest\x1a#.weir.auth.v1.DeleteProjectResponse\x12U\n\x0c\x43reateApiKey\x12!.weir.auth.v1.CreateApiKeyRequest\x1a\".weir.auth.v1.CreateApiKeyResponse\x12[\n\x0e\x45xchangeApiKey\x12#.weir.auth.v1.ExchangeApiKeyRequest\x1a$.weir.auth.v1.ExchangeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!weir/auth/v1/access_service.proto\x12\x0cweir.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n\x07Project\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x15\n\rowner_user_id\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07team_id\x18\x06 \x01(\t\"\xd5\x01\n\x06\x41piKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12)\n\x06scopes\x18\x04 \x03(\x0e\x32\x19.weir.auth.v1.ApiKeyScope\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06prefix\x18\x07 \x01(\t\"I\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07team_id\x18\x03 \x01(\t\"P\n\x15\x43reateProjectResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.weir.auth.v1.Project\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"\'\n\x11GetProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"<\n\x12GetProjectResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.weir.auth.v1.Project\"<\n\x13ListProjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x14ListProjectsResponse\x12\'\n\x08projects\x18\x01 \x03(\x0b\x32\x15.weir.auth.v1.Project\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteProjectResponse\"\xa6\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12)\n\x06scopes\x18\x03 \x03(\x0e\x32\x19.weir.auth.v1.ApiKeyScope\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"M\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.weir.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\'\n\x15\x45xchangeApiKeyRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\"`\n\x16\x45xchangeApiKeyResponse\x12\x16\n\x0einternal_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xba\x01\n\x0b\x41piKeyScope\x12\x1d\n\x19\x41PI_KEY_SCOPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PI_KEY_SCOPE_READ\x10\x01\x12\x1b\n\x17\x41PI_KEY_SCOPE_INFERENCE\x10\x02\x12\x1c\n\x18\x41PI_KEY_SCOPE_JOBS_WRITE\x10\x03\x12 \n\x1c\x41PI_KEY_SCOPE_PROJECTS_WRITE\x10\x04\x12\x17\n\x13\x41PI_KEY_SCOPE_ADMIN\x10\x05\x32\x9f\x04\n\rAccessService\x12X\n\rCreateProject\x12\".weir.auth.v1.CreateProjectRequest\x1a#.weir.auth.v1.CreateProjectResponse\x12O\n\nGetProject\x12\x1f.weir.auth.v1.GetProjectRequest\x1a .weir.auth.v1.GetProjectResponse\x12U\n\x0cListProjects\x12!.weir.auth.v1.ListProjectsRequest\x1a\".weir.auth.v1.ListProjectsResponse\x12X\n\rDeleteProject\x12\".weir.auth.v1.DeleteProjectRequest\x1a#.weir.auth.v1.DeleteProjectResponse\x12U\n\x0c\x43reateApiKey\x12!.weir.auth.v1.CreateApiKeyRequest\x1a\".weir.auth.v1.CreateApiKeyResponse\x12[\n\x0e\x45xchangeApiKey\x12#.weir.auth.v1.ExchangeApiKeyRequest\x1a$.weir.auth.v1.ExchangeApiKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.auth.v1.access_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APIKEYSCOPE']._serialized_start=1289
-  _globals['_APIKEYSCOPE']._serialized_end=1475
+  _globals['_APIKEYSCOPE']._serialized_start=1323
+  _globals['_APIKEYSCOPE']._serialized_end=1509
   _globals['_PROJECT']._serialized_start=85
-  _globals['_PROJECT']._serialized_end=219
-  _globals['_APIKEY']._serialized_start=222
-  _globals['_APIKEY']._serialized_end=435
-  _globals['_CREATEPROJECTREQUEST']._serialized_start=437
-  _globals['_CREATEPROJECTREQUEST']._serialized_end=493
-  _globals['_CREATEPROJECTRESPONSE']._serialized_start=495
-  _globals['_CREATEPROJECTRESPONSE']._serialized_end=575
-  _globals['_GETPROJECTREQUEST']._serialized_start=577
-  _globals['_GETPROJECTREQUEST']._serialized_end=616
-  _globals['_GETPROJECTRESPONSE']._serialized_start=618
-  _globals['_GETPROJECTRESPONSE']._serialized_end=678
-  _globals['_LISTPROJECTSREQUEST']._serialized_start=680
-  _globals['_LISTPROJECTSREQUEST']._serialized_end=740
-  _globals['_LISTPROJECTSRESPONSE']._serialized_start=742
-  _globals['_LISTPROJECTSRESPONSE']._serialized_end=830
-  _globals['_DELETEPROJECTREQUEST']._serialized_start=832
-  _globals['_DELETEPROJECTREQUEST']._serialized_end=874
-  _globals['_DELETEPROJECTRESPONSE']._serialized_start=876
-  _globals['_DELETEPROJECTRESPONSE']._serialized_end=899
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=902
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1068
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1070
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1147
-  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_start=1149
-  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_end=1188
-  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_start=1190
-  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_end=1286
-  _globals['_ACCESSSERVICE']._serialized_start=1478
-  _globals['_ACCESSSERVICE']._serialized_end=2021
+  _globals['_PROJECT']._serialized_end=236
+  _globals['_APIKEY']._serialized_start=239
+  _globals['_APIKEY']._serialized_end=452
+  _globals['_CREATEPROJECTREQUEST']._serialized_start=454
+  _globals['_CREATEPROJECTREQUEST']._serialized_end=527
+  _globals['_CREATEPROJECTRESPONSE']._serialized_start=529
+  _globals['_CREATEPROJECTRESPONSE']._serialized_end=609
+  _globals['_GETPROJECTREQUEST']._serialized_start=611
+  _globals['_GETPROJECTREQUEST']._serialized_end=650
+  _globals['_GETPROJECTRESPONSE']._serialized_start=652
+  _globals['_GETPROJECTRESPONSE']._serialized_end=712
+  _globals['_LISTPROJECTSREQUEST']._serialized_start=714
+  _globals['_LISTPROJECTSREQUEST']._serialized_end=774
+  _globals['_LISTPROJECTSRESPONSE']._serialized_start=776
+  _globals['_LISTPROJECTSRESPONSE']._serialized_end=864
+  _globals['_DELETEPROJECTREQUEST']._serialized_start=866
+  _globals['_DELETEPROJECTREQUEST']._serialized_end=908
+  _globals['_DELETEPROJECTRESPONSE']._serialized_start=910
+  _globals['_DELETEPROJECTRESPONSE']._serialized_end=933
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=936
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1102
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1104
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1181
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_start=1183
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_end=1222
+  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_start=1224
+  _globals['_EXCHANGEAPIKEYRESPONSE']._serialized_end=1320
+  _globals['_ACCESSSERVICE']._serialized_start=1512
+  _globals['_ACCESSSERVICE']._serialized_end=2055
 # @@protoc_insertion_point(module_scope)

@@ -75,8 +75,9 @@ class AccessServiceServicer:
         """Creates a project whose owner is the caller, who is a person: an API key
         belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
         from the same caller returns the project created first, or fails with
-        `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
-        frees its `request_id`.
+        `IDEMPOTENCY_KEY_REUSED` if name or team differ; a project that was deleted
+        frees its `request_id`. Fails with `TEAM_NOT_FOUND` for a team the caller
+        has no part in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

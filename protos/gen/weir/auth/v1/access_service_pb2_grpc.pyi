@@ -37,8 +37,9 @@ class AccessServiceStub:
     """Creates a project whose owner is the caller, who is a person: an API key
     belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
     from the same caller returns the project created first, or fails with
-    `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
-    frees its `request_id`.
+    `IDEMPOTENCY_KEY_REUSED` if name or team differ; a project that was deleted
+    frees its `request_id`. Fails with `TEAM_NOT_FOUND` for a team the caller
+    has no part in.
     """
     GetProject: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.GetProjectRequest, _access_service_pb2.GetProjectResponse]
     """Returns a project that the caller is a member of, or `PROJECT_NOT_FOUND`."""
@@ -67,8 +68,9 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Creates a project whose owner is the caller, who is a person: an API key
     belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
     from the same caller returns the project created first, or fails with
-    `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
-    frees its `request_id`.
+    `IDEMPOTENCY_KEY_REUSED` if name or team differ; a project that was deleted
+    frees its `request_id`. Fails with `TEAM_NOT_FOUND` for a team the caller
+    has no part in.
     """
     GetProject: _aio.UnaryUnaryMultiCallable[_access_service_pb2.GetProjectRequest, _access_service_pb2.GetProjectResponse]  # type: ignore[assignment]
     """Returns a project that the caller is a member of, or `PROJECT_NOT_FOUND`."""
@@ -100,8 +102,9 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a project whose owner is the caller, who is a person: an API key
         belongs to one project and gets `PERMISSION_DENIED`. The same `request_id`
         from the same caller returns the project created first, or fails with
-        `IDEMPOTENCY_KEY_REUSED` if the name differs; a project that was deleted
-        frees its `request_id`.
+        `IDEMPOTENCY_KEY_REUSED` if name or team differ; a project that was deleted
+        frees its `request_id`. Fails with `TEAM_NOT_FOUND` for a team the caller
+        has no part in.
         """
 
     @_abc_1.abstractmethod

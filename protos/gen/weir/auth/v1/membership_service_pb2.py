@@ -24,19 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%weir/auth/v1/membership_service.proto\x12\x0cweir.auth.v1\"I\n\x12\x43heckAccessRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\"\x9a\x01\n\x13\x43heckAccessResponse\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x15\n\rowner_user_id\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12/\n\x0cproject_role\x18\x04 \x01(\x0e\x32\x19.weir.auth.v1.ProjectRole\x12\x13\n\x0bpermissions\x18\x05 \x03(\t*\x92\x01\n\x0bProjectRole\x12\x1c\n\x18PROJECT_ROLE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROJECT_ROLE_VIEWER\x10\x01\x12\x1a\n\x16PROJECT_ROLE_DEVELOPER\x10\x02\x12\x18\n\x14PROJECT_ROLE_MANAGER\x10\x03\x12\x16\n\x12PROJECT_ROLE_OWNER\x10\x04\x32g\n\x11MembershipService\x12R\n\x0b\x43heckAccess\x12 .weir.auth.v1.CheckAccessRequest\x1a!.weir.auth.v1.CheckAccessResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%weir/auth/v1/membership_service.proto\x12\x0cweir.auth.v1\"I\n\x12\x43heckAccessRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\"\xab\x01\n\x13\x43heckAccessResponse\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x15\n\rowner_user_id\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12/\n\x0cproject_role\x18\x04 \x01(\x0e\x32\x19.weir.auth.v1.ProjectRole\x12\x13\n\x0bpermissions\x18\x05 \x03(\t\x12\x0f\n\x07team_id\x18\x06 \x01(\t\":\n\x16\x43heckTeamAccessRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07team_id\x18\x02 \x01(\t\"\x81\x01\n\x17\x43heckTeamAccessResponse\x12\x0f\n\x07team_id\x18\x01 \x01(\t\x12\x15\n\rowner_user_id\x18\x02 \x01(\t\x12)\n\tteam_role\x18\x03 \x01(\x0e\x32\x16.weir.auth.v1.TeamRole\x12\x13\n\x0bpermissions\x18\x04 \x03(\t\"L\n\x15\x43heckKeyAccessRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\napi_key_id\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\"l\n\x16\x43heckKeyAccessResponse\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x15\n\rowner_user_id\x18\x03 \x01(\t\x12\x13\n\x0bpermissions\x18\x04 \x03(\t*\x92\x01\n\x0bProjectRole\x12\x1c\n\x18PROJECT_ROLE_UNSPECIFIED\x10\x00\x12\x17\n\x13PROJECT_ROLE_VIEWER\x10\x01\x12\x1a\n\x16PROJECT_ROLE_DEVELOPER\x10\x02\x12\x18\n\x14PROJECT_ROLE_MANAGER\x10\x03\x12\x16\n\x12PROJECT_ROLE_OWNER\x10\x04*g\n\x08TeamRole\x12\x19\n\x15TEAM_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10TEAM_ROLE_MEMBER\x10\x01\x12\x15\n\x11TEAM_ROLE_MANAGER\x10\x02\x12\x13\n\x0fTEAM_ROLE_OWNER\x10\x03\x32\xa4\x02\n\x11MembershipService\x12R\n\x0b\x43heckAccess\x12 .weir.auth.v1.CheckAccessRequest\x1a!.weir.auth.v1.CheckAccessResponse\x12^\n\x0f\x43heckTeamAccess\x12$.weir.auth.v1.CheckTeamAccessRequest\x1a%.weir.auth.v1.CheckTeamAccessResponse\x12[\n\x0e\x43heckKeyAccess\x12#.weir.auth.v1.CheckKeyAccessRequest\x1a$.weir.auth.v1.CheckKeyAccessResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.auth.v1.membership_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROJECTROLE']._serialized_start=288
-  _globals['_PROJECTROLE']._serialized_end=434
+  _globals['_PROJECTROLE']._serialized_start=685
+  _globals['_PROJECTROLE']._serialized_end=831
+  _globals['_TEAMROLE']._serialized_start=833
+  _globals['_TEAMROLE']._serialized_end=936
   _globals['_CHECKACCESSREQUEST']._serialized_start=55
   _globals['_CHECKACCESSREQUEST']._serialized_end=128
   _globals['_CHECKACCESSRESPONSE']._serialized_start=131
-  _globals['_CHECKACCESSRESPONSE']._serialized_end=285
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=436
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=539
+  _globals['_CHECKACCESSRESPONSE']._serialized_end=302
+  _globals['_CHECKTEAMACCESSREQUEST']._serialized_start=304
+  _globals['_CHECKTEAMACCESSREQUEST']._serialized_end=362
+  _globals['_CHECKTEAMACCESSRESPONSE']._serialized_start=365
+  _globals['_CHECKTEAMACCESSRESPONSE']._serialized_end=494
+  _globals['_CHECKKEYACCESSREQUEST']._serialized_start=496
+  _globals['_CHECKKEYACCESSREQUEST']._serialized_end=572
+  _globals['_CHECKKEYACCESSRESPONSE']._serialized_start=574
+  _globals['_CHECKKEYACCESSRESPONSE']._serialized_end=682
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=939
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=1231
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,26 @@ PROJECT_ROLE_MANAGER: ProjectRole.ValueType  # 3
 PROJECT_ROLE_OWNER: ProjectRole.ValueType  # 4
 Global___ProjectRole: _TypeAlias = ProjectRole  # noqa: Y015
 
+class _TeamRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TeamRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TeamRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEAM_ROLE_UNSPECIFIED: _TeamRole.ValueType  # 0
+    TEAM_ROLE_MEMBER: _TeamRole.ValueType  # 1
+    TEAM_ROLE_MANAGER: _TeamRole.ValueType  # 2
+    TEAM_ROLE_OWNER: _TeamRole.ValueType  # 3
+
+class TeamRole(_TeamRole, metaclass=_TeamRoleEnumTypeWrapper):
+    """Higher values hold the rights of the lower ones."""
+
+TEAM_ROLE_UNSPECIFIED: TeamRole.ValueType  # 0
+TEAM_ROLE_MEMBER: TeamRole.ValueType  # 1
+TEAM_ROLE_MANAGER: TeamRole.ValueType  # 2
+TEAM_ROLE_OWNER: TeamRole.ValueType  # 3
+Global___TeamRole: _TypeAlias = TeamRole  # noqa: Y015
+
 @_typing.final
 class CheckAccessRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -80,10 +100,13 @@ class CheckAccessResponse(_message.Message):
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     PROJECT_ROLE_FIELD_NUMBER: _builtins.int
     PERMISSIONS_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     owner_user_id: _builtins.str
     is_default: _builtins.bool
     project_role: Global___ProjectRole.ValueType
+    team_id: _builtins.str
+    """The team whose budget the project's work uses too; empty: none."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names such as `jobs:write`."""
@@ -96,11 +119,125 @@ class CheckAccessResponse(_message.Message):
         is_default: _builtins.bool = ...,
         project_role: Global___ProjectRole.ValueType = ...,
         permissions: _abc.Iterable[_builtins.str] | None = ...,
+        team_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_default", b"is_default", "owner_user_id", b"owner_user_id", "permissions", b"permissions", "project_id", b"project_id", "project_role", b"project_role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_default", b"is_default", "owner_user_id", b"owner_user_id", "permissions", b"permissions", "project_id", b"project_id", "project_role", b"project_role", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckAccessResponse: _TypeAlias = CheckAccessResponse  # noqa: Y015
+
+@_typing.final
+class CheckTeamAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    team_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        team_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["team_id", b"team_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTeamAccessRequest: _TypeAlias = CheckTeamAccessRequest  # noqa: Y015
+
+@_typing.final
+class CheckTeamAccessResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    OWNER_USER_ID_FIELD_NUMBER: _builtins.int
+    TEAM_ROLE_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    team_id: _builtins.str
+    owner_user_id: _builtins.str
+    team_role: Global___TeamRole.ValueType
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names such as `budgets:write`, as far as they mean something in a team."""
+
+    def __init__(
+        self,
+        *,
+        team_id: _builtins.str = ...,
+        owner_user_id: _builtins.str = ...,
+        team_role: Global___TeamRole.ValueType = ...,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_user_id", b"owner_user_id", "permissions", b"permissions", "team_id", b"team_id", "team_role", b"team_role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckTeamAccessResponse: _TypeAlias = CheckTeamAccessResponse  # noqa: Y015
+
+@_typing.final
+class CheckKeyAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    api_key_id: _builtins.str
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The scopes of the key that asks; empty for a person."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckKeyAccessRequest: _TypeAlias = CheckKeyAccessRequest  # noqa: Y015
+
+@_typing.final
+class CheckKeyAccessResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    OWNER_USER_ID_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    api_key_id: _builtins.str
+    project_id: _builtins.str
+    """The key's."""
+    owner_user_id: _builtins.str
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the caller may do in that project."""
+
+    def __init__(
+        self,
+        *,
+        api_key_id: _builtins.str = ...,
+        project_id: _builtins.str = ...,
+        owner_user_id: _builtins.str = ...,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "owner_user_id", b"owner_user_id", "permissions", b"permissions", "project_id", b"project_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckKeyAccessResponse: _TypeAlias = CheckKeyAccessResponse  # noqa: Y015

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class MembershipServiceStub:
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     def __init__(self, channel):
@@ -41,16 +42,43 @@ class MembershipServiceStub:
                 request_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessRequest.SerializeToString,
                 response_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessResponse.FromString,
                 _registered_method=True)
+        self.CheckTeamAccess = channel.unary_unary(
+                '/weir.auth.v1.MembershipService/CheckTeamAccess',
+                request_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessRequest.SerializeToString,
+                response_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessResponse.FromString,
+                _registered_method=True)
+        self.CheckKeyAccess = channel.unary_unary(
+                '/weir.auth.v1.MembershipService/CheckKeyAccess',
+                request_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessRequest.SerializeToString,
+                response_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessResponse.FromString,
+                _registered_method=True)
 
 
 class MembershipServiceServicer:
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     def CheckAccess(self, request, context):
         """Returns what a caller may do in a project. A project that does not exist
         and one the caller has no part in fail alike with `PROJECT_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckTeamAccess(self, request, context):
+        """Returns what a person may do in a team; `TEAM_NOT_FOUND` as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckKeyAccess(self, request, context):
+        """Returns what a caller may do in the project of an API key. A key that does
+        not exist and one of a project the caller has no part in fail alike with
+        `API_KEY_NOT_FOUND`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,6 +92,16 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     request_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessRequest.FromString,
                     response_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessResponse.SerializeToString,
             ),
+            'CheckTeamAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckTeamAccess,
+                    request_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessRequest.FromString,
+                    response_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessResponse.SerializeToString,
+            ),
+            'CheckKeyAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckKeyAccess,
+                    request_deserializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessRequest.FromString,
+                    response_serializer=weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'weir.auth.v1.MembershipService', rpc_method_handlers)
@@ -73,8 +111,9 @@ def add_MembershipServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MembershipService:
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     @staticmethod
@@ -94,6 +133,60 @@ class MembershipService:
             '/weir.auth.v1.MembershipService/CheckAccess',
             weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessRequest.SerializeToString,
             weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckTeamAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.auth.v1.MembershipService/CheckTeamAccess',
+            weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessRequest.SerializeToString,
+            weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckTeamAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckKeyAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.auth.v1.MembershipService/CheckKeyAccess',
+            weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessRequest.SerializeToString,
+            weir_dot_auth_dot_v1_dot_membership__service__pb2.CheckKeyAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MembershipServiceStub:
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     @_typing.overload
@@ -39,11 +40,19 @@ class MembershipServiceStub:
     """Returns what a caller may do in a project. A project that does not exist
     and one the caller has no part in fail alike with `PROJECT_NOT_FOUND`.
     """
+    CheckTeamAccess: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.CheckTeamAccessRequest, _membership_service_pb2.CheckTeamAccessResponse]
+    """Returns what a person may do in a team; `TEAM_NOT_FOUND` as above."""
+    CheckKeyAccess: _grpc.UnaryUnaryMultiCallable[_membership_service_pb2.CheckKeyAccessRequest, _membership_service_pb2.CheckKeyAccessResponse]
+    """Returns what a caller may do in the project of an API key. A key that does
+    not exist and one of a project the caller has no part in fail alike with
+    `API_KEY_NOT_FOUND`.
+    """
 
 @_typing.type_check_only
 class MembershipServiceAsyncStub(MembershipServiceStub):
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -51,10 +60,18 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     """Returns what a caller may do in a project. A project that does not exist
     and one the caller has no part in fail alike with `PROJECT_NOT_FOUND`.
     """
+    CheckTeamAccess: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.CheckTeamAccessRequest, _membership_service_pb2.CheckTeamAccessResponse]  # type: ignore[assignment]
+    """Returns what a person may do in a team; `TEAM_NOT_FOUND` as above."""
+    CheckKeyAccess: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.CheckKeyAccessRequest, _membership_service_pb2.CheckKeyAccessResponse]  # type: ignore[assignment]
+    """Returns what a caller may do in the project of an API key. A key that does
+    not exist and one of a project the caller has no part in fail alike with
+    `API_KEY_NOT_FOUND`.
+    """
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Who may do what in which project. Called by gateway, job-service and
-    cost-service, which keep answers for 30 s and drop them on a denial.
+    """Who may do what in which project and team. Called by gateway, job-service
+    and cost-service, which keep answers about projects for 30 s and drop them on
+    a denial.
     """
 
     @_abc_1.abstractmethod
@@ -65,6 +82,25 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_membership_service_pb2.CheckAccessResponse, _abc.Awaitable[_membership_service_pb2.CheckAccessResponse]]:
         """Returns what a caller may do in a project. A project that does not exist
         and one the caller has no part in fail alike with `PROJECT_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckTeamAccess(
+        self,
+        request: _membership_service_pb2.CheckTeamAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_service_pb2.CheckTeamAccessResponse, _abc.Awaitable[_membership_service_pb2.CheckTeamAccessResponse]]:
+        """Returns what a person may do in a team; `TEAM_NOT_FOUND` as above."""
+
+    @_abc_1.abstractmethod
+    def CheckKeyAccess(
+        self,
+        request: _membership_service_pb2.CheckKeyAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_service_pb2.CheckKeyAccessResponse, _abc.Awaitable[_membership_service_pb2.CheckKeyAccessResponse]]:
+        """Returns what a caller may do in the project of an API key. A key that does
+        not exist and one of a project the caller has no part in fail alike with
+        `API_KEY_NOT_FOUND`.
         """
 
 def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -86,6 +86,8 @@ class Budget(_message.Message):
     POSTED_NANOUSD_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     PERIOD_KIND_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     period: _builtins.str
     """`YYYY-MM`, `YYYY-MM-DD` (UTC) or `total`, by kind."""
@@ -98,6 +100,9 @@ class Budget(_message.Message):
     """Settled."""
     status: Global___BudgetStatus.ValueType
     period_kind: Global___BudgetPeriod.ValueType
+    team_id: _builtins.str
+    """Set in place of `project_id`, by whose budget it is."""
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
@@ -109,10 +114,12 @@ class Budget(_message.Message):
         posted_nanousd: _builtins.int = ...,
         status: Global___BudgetStatus.ValueType = ...,
         period_kind: Global___BudgetPeriod.ValueType = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "has_budget", b"has_budget", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id", "reserved_nanousd", b"reserved_nanousd", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "cap_nanousd", b"cap_nanousd", "has_budget", b"has_budget", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id", "reserved_nanousd", b"reserved_nanousd", "status", b"status", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,7 +127,7 @@ Global___Budget: _TypeAlias = Budget  # noqa: Y015
 
 @_typing.final
 class BudgetAlert(_message.Message):
-    """A project's spending came to a level of a cap. Told once; again only after a
+    """Spending came to a level of a cap. Told once; again only after a
     raised cap brought it below the level.
     """
 
@@ -134,6 +141,8 @@ class BudgetAlert(_message.Message):
     CAP_NANOUSD_FIELD_NUMBER: _builtins.int
     POSTED_NANOUSD_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     alert_id: _builtins.int
     project_id: _builtins.str
     period_kind: Global___BudgetPeriod.ValueType
@@ -143,6 +152,9 @@ class BudgetAlert(_message.Message):
     cap_nanousd: _builtins.int
     """As it was then."""
     posted_nanousd: _builtins.int
+    team_id: _builtins.str
+    """Set in place of `project_id`, by whose budget it is."""
+    api_key_id: _builtins.str
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -156,10 +168,12 @@ class BudgetAlert(_message.Message):
         cap_nanousd: _builtins.int = ...,
         posted_nanousd: _builtins.int = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "cap_nanousd", b"cap_nanousd", "created_at", b"created_at", "level", b"level", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "api_key_id", b"api_key_id", "cap_nanousd", b"cap_nanousd", "created_at", b"created_at", "level", b"level", "period", b"period", "period_kind", b"period_kind", "posted_nanousd", b"posted_nanousd", "project_id", b"project_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,21 +333,28 @@ class SetBudgetRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     CAP_NANOUSD_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     cap_nanousd: _builtins.int
     """>= 0, for each period."""
     period: Global___BudgetPeriod.ValueType
     """Monthly when unspecified."""
+    team_id: _builtins.str
+    """In place of `project_id`."""
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         cap_nanousd: _builtins.int = ...,
         period: Global___BudgetPeriod.ValueType = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanousd", b"cap_nanousd", "period", b"period", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "cap_nanousd", b"cap_nanousd", "period", b"period", "project_id", b"project_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,6 +390,8 @@ class TopUpBudgetRequest(_message.Message):
     AMOUNT_NANOUSD_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     amount_nanousd: _builtins.int
     """> 0"""
@@ -376,6 +399,9 @@ class TopUpBudgetRequest(_message.Message):
     """Monthly when unspecified."""
     request_id: _builtins.str
     """1 to 255 visible ASCII characters, or empty: then every call adds."""
+    team_id: _builtins.str
+    """In place of `project_id`."""
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
@@ -383,10 +409,12 @@ class TopUpBudgetRequest(_message.Message):
         amount_nanousd: _builtins.int = ...,
         period: Global___BudgetPeriod.ValueType = ...,
         request_id: _builtins.str = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanousd", b"amount_nanousd", "period", b"period", "project_id", b"project_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nanousd", b"amount_nanousd", "api_key_id", b"api_key_id", "period", b"period", "project_id", b"project_id", "request_id", b"request_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,18 +448,25 @@ class ClearBudgetRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     period: Global___BudgetPeriod.ValueType
-    """Daily or total."""
+    """Daily or total; of a team or a key, monthly too."""
+    team_id: _builtins.str
+    """In place of `project_id`."""
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         period: Global___BudgetPeriod.ValueType = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "period", b"period", "project_id", b"project_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,16 +492,22 @@ class GetBudgetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The caller's default project when empty."""
+    """The caller's default project when all three are empty."""
+    team_id: _builtins.str
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "project_id", b"project_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -507,21 +548,27 @@ class ListBudgetAlertsRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The caller's default project when empty."""
+    """The caller's default project when all three are empty."""
     page_size: _builtins.int
     """1 to 200; 0 means 50."""
     page_token: _builtins.str
+    team_id: _builtins.str
+    api_key_id: _builtins.str
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        team_id: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "team_id", b"team_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

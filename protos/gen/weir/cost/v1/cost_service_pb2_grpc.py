@@ -28,6 +28,12 @@ if _version_not_supported:
 class CostServiceStub:
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     def __init__(self, channel):
@@ -86,13 +92,19 @@ class CostServiceStub:
 class CostServiceServicer:
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     def SetBudget(self, request, context):
-        """Sets what a project may spend in each period (UTC). The monthly cap is
-        within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
-        caps only tighten it. Lowering a cap below what is spent is allowed and
-        stops further work.
+        """Sets what a project, a team or a key may spend in each period (UTC). A
+        project's monthly cap is within the allowance of its owner
+        (`ALLOWANCE_EXCEEDED`); daily and total caps only tighten it. Lowering a
+        cap below what is spent is allowed and stops further work.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +120,8 @@ class CostServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClearBudget(self, request, context):
-        """Takes a daily or total cap away; the monthly one stays. Repeating it
-        changes nothing.
+        """Takes a cap away. The monthly one of a project stays; without the one of a
+        team, the default holds. Repeating it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,6 +233,12 @@ def add_CostServiceServicer_to_server(servicer, server):
 class CostService:
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     @staticmethod

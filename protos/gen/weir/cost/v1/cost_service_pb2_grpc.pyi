@@ -29,6 +29,12 @@ GRPC_VERSION: str
 class CostServiceStub:
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     @_typing.overload
@@ -36,10 +42,10 @@ class CostServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CostServiceAsyncStub: ...
     SetBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.SetBudgetRequest, _cost_service_pb2.SetBudgetResponse]
-    """Sets what a project may spend in each period (UTC). The monthly cap is
-    within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
-    caps only tighten it. Lowering a cap below what is spent is allowed and
-    stops further work.
+    """Sets what a project, a team or a key may spend in each period (UTC). A
+    project's monthly cap is within the allowance of its owner
+    (`ALLOWANCE_EXCEEDED`); daily and total caps only tighten it. Lowering a
+    cap below what is spent is allowed and stops further work.
     """
     TopUpBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.TopUpBudgetRequest, _cost_service_pb2.TopUpBudgetResponse]
     """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
@@ -47,8 +53,8 @@ class CostServiceStub:
     with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
     """
     ClearBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.ClearBudgetRequest, _cost_service_pb2.ClearBudgetResponse]
-    """Takes a daily or total cap away; the monthly one stays. Repeating it
-    changes nothing.
+    """Takes a cap away. The monthly one of a project stays; without the one of a
+    team, the default holds. Repeating it changes nothing.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_cost_service_pb2.GetBudgetRequest, _cost_service_pb2.GetBudgetResponse]
     """Returns the budgets of the current periods."""
@@ -76,14 +82,20 @@ class CostServiceStub:
 class CostServiceAsyncStub(CostServiceStub):
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SetBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.SetBudgetRequest, _cost_service_pb2.SetBudgetResponse]  # type: ignore[assignment]
-    """Sets what a project may spend in each period (UTC). The monthly cap is
-    within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
-    caps only tighten it. Lowering a cap below what is spent is allowed and
-    stops further work.
+    """Sets what a project, a team or a key may spend in each period (UTC). A
+    project's monthly cap is within the allowance of its owner
+    (`ALLOWANCE_EXCEEDED`); daily and total caps only tighten it. Lowering a
+    cap below what is spent is allowed and stops further work.
     """
     TopUpBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.TopUpBudgetRequest, _cost_service_pb2.TopUpBudgetResponse]  # type: ignore[assignment]
     """Adds to a cap that is set, under the same rules; `BUDGET_NOT_SET` where
@@ -91,8 +103,8 @@ class CostServiceAsyncStub(CostServiceStub):
     with `IDEMPOTENCY_KEY_REUSED` if amount or period differ.
     """
     ClearBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.ClearBudgetRequest, _cost_service_pb2.ClearBudgetResponse]  # type: ignore[assignment]
-    """Takes a daily or total cap away; the monthly one stays. Repeating it
-    changes nothing.
+    """Takes a cap away. The monthly one of a project stays; without the one of a
+    team, the default holds. Repeating it changes nothing.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_cost_service_pb2.GetBudgetRequest, _cost_service_pb2.GetBudgetResponse]  # type: ignore[assignment]
     """Returns the budgets of the current periods."""
@@ -119,6 +131,12 @@ class CostServiceAsyncStub(CostServiceStub):
 class CostServiceServicer(metaclass=_abc_1.ABCMeta):
     """Budgets and costs as people see them. Called by the gateway with the token
     of a person or an API key, whose access to the project is checked here.
+
+    A budget is a project's, a team's or an API key's: requests name one of the
+    three (two fail with `INVALID_ARGUMENT`). Those of teams and keys only
+    tighten what projects may spend, and count against no allowance. A key's
+    budget is changed by people and by other keys, never with the key itself
+    (`PERMISSION_DENIED`).
     """
 
     @_abc_1.abstractmethod
@@ -127,10 +145,10 @@ class CostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cost_service_pb2.SetBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cost_service_pb2.SetBudgetResponse, _abc.Awaitable[_cost_service_pb2.SetBudgetResponse]]:
-        """Sets what a project may spend in each period (UTC). The monthly cap is
-        within the allowance of its owner (`ALLOWANCE_EXCEEDED`); daily and total
-        caps only tighten it. Lowering a cap below what is spent is allowed and
-        stops further work.
+        """Sets what a project, a team or a key may spend in each period (UTC). A
+        project's monthly cap is within the allowance of its owner
+        (`ALLOWANCE_EXCEEDED`); daily and total caps only tighten it. Lowering a
+        cap below what is spent is allowed and stops further work.
         """
 
     @_abc_1.abstractmethod
@@ -150,8 +168,8 @@ class CostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cost_service_pb2.ClearBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cost_service_pb2.ClearBudgetResponse, _abc.Awaitable[_cost_service_pb2.ClearBudgetResponse]]:
-        """Takes a daily or total cap away; the monthly one stays. Repeating it
-        changes nothing.
+        """Takes a cap away. The monthly one of a project stays; without the one of a
+        team, the default holds. Repeating it changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from cost_service.domain.periods import checked_period_days, day_range
+from cost_service.domain.report_days import checked_period_days, day_range
 from service_kit.errors import InvalidArgument
 
 TODAY = date(2026, 11, 22)
