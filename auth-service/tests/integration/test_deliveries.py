@@ -3,6 +3,7 @@
 import pytest
 from weir.auth.v1 import access_service_pb2 as access_pb
 from weir.auth.v1 import auth_service_pb2 as auth_pb
+from weir.auth.v1 import team_service_pb2 as team_pb
 
 from auth_service.adapters.tables import metadata
 from service_kit.errors import ServiceError
@@ -17,6 +18,7 @@ __all__ = ["served"]  # a fixture of the RPCs
 TOLD = {
     "AuthService.Register": "EMAIL_TAKEN",
     "AuthService.RefreshTokens": "",
+    "TeamService.CreateTeam": "",
     "AccessService.CreateProject": "",
     "AccessService.CreateApiKey": "",
     "AccessService.ExchangeApiKey": "",
@@ -40,7 +42,11 @@ TABLES = [f'"{name}"' for name in metadata.tables]
 @pytest.fixture
 async def deliver_twice(served, kept):
     """Call an RPC twice; return the first answer. Nothing more is stored the second time."""
-    stubs = {"AuthService": served.gateway.auth, "AccessService": served.gateway.access}
+    stubs = {
+        "AuthService": served.gateway.auth,
+        "TeamService": served.gateway.teams,
+        "AccessService": served.gateway.access,
+    }
 
     async def call(rpc, request, token=""):
         service, _, method = rpc.partition(".")
@@ -71,7 +77,9 @@ async def test_each_rpc_delivered_twice_changes_nothing_more(deliver_twice):
     tokens = (await twice("AuthService.Register", ann)).tokens
     refresh = auth_pb.RefreshTokensRequest(refresh_token=tokens.refresh_token)
     token = (await twice("AuthService.RefreshTokens", refresh)).tokens.access_token
-    project = access_pb.CreateProjectRequest(name="Research", request_id="r1")
+    team = team_pb.CreateTeamRequest(name="Weather", request_id="r0")
+    team_id = (await twice("TeamService.CreateTeam", team, token)).team.team_id
+    project = access_pb.CreateProjectRequest(name="Research", request_id="r1", team_id=team_id)
     made = (await twice("AccessService.CreateProject", project, token)).project
     scopes = [access_pb.API_KEY_SCOPE_JOBS_WRITE]
     key = access_pb.CreateApiKeyRequest(

@@ -82,3 +82,12 @@ async def test_an_attempt_that_starts_begins_the_waiting_anew(world):
     await world.background.done()
     failed = await world.store.stored(job.id)
     assert (failed.state, failed.waits) == (JobState.RETRYING, 0)
+
+
+async def test_one_more_is_tried_while_a_long_job_runs(world):
+    """A job waits, the only place is taken, and nothing was refused for a while."""
+    await admitted(world.store, a_job())
+    world.executor.play(ANSWER)
+    world.dispatch.places.limit = world.dispatch.places.taken = 1
+    assert await world.dispatch() == 1
+    await world.background.done()

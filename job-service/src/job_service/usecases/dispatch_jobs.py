@@ -13,6 +13,8 @@ from service_kit.clock import Clock
 from service_kit.failpoints import failpoint
 
 QUIET_SECONDS = 1.0
+# The longest pause before one more is tried on a router that is full again and again.
+MOST_QUIET_SECONDS = 30.0
 # A larger share of a long queue is claimed in several rounds, one right after the other.
 MOST_AT_ONCE = 100
 
@@ -23,6 +25,10 @@ class Places:
 
     Found no capacity: as many as run anyway. Each job that completes makes room for one more, up
     to `most`; for a second after a refusal it does not, so that a full router is asked little.
+
+    Long jobs do not hold back what came free elsewhere, such as a worker that is back: where none
+    completes, one more is tried after that second, too. Each refusal since the last completion
+    doubles the pause.
     """
 
     most: int
@@ -30,6 +36,8 @@ class Places:
     limit: int = field(init=False)
     taken: int = 0
     _quiet_until: float = 0.0
+    _try_at: float = 0.0
+    _refusals: int = 0
 
     def __post_init__(self) -> None:
         self.limit = self.most
@@ -40,11 +48,22 @@ class Places:
 
     def found_no_capacity(self) -> None:
         self.limit = max(1, min(self.limit, self.taken - 1))
-        self._quiet_until = self.clock.monotonic() + QUIET_SECONDS
+        now = self.clock.monotonic()
+        self._quiet_until = now + QUIET_SECONDS
+        self._try_at = now + min(QUIET_SECONDS * 2**self._refusals, MOST_QUIET_SECONDS)
+        self._refusals = min(self._refusals + 1, 10)
 
     def found_capacity(self) -> None:
+        self._refusals = 0
         if self.clock.monotonic() >= self._quiet_until:
             self.limit = min(self.most, self.limit + 1)
+
+    def try_one_more(self) -> None:
+        """Make room for one where all places are taken and nothing was refused for a while."""
+        now = self.clock.monotonic()
+        if self.free == 0 and self.limit < self.most and now >= self._try_at:
+            self.limit += 1
+            self._try_at = now + QUIET_SECONDS
 
 
 @dataclass(slots=True)
@@ -68,6 +87,7 @@ class DispatchJobs:
 
     async def __call__(self) -> int:
         """Return how many jobs were started."""
+        self.places.try_one_more()
         free = self.places.free
         if not self.is_claiming or free == 0:
             return 0
