@@ -31,6 +31,7 @@ record() {
     broken=$(($(count "$target" failed) + $(count "$target" 'errors?')))
     tests=
     [ "$((passed + broken))" -eq 0 ] || tests="$passed tests passed, $broken failed"
+    [ "$status" -eq 0 ] || tests="$tests   $results/$target.log"
     printf '  %-18s %-7s %4d s   %s\n' "$target" "$word" "$seconds" "$tests" >"$results/$target.line"
     echo "$status $passed $broken" >"$results/$target.result"
 }

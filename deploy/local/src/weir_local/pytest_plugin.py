@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import hypothesis
 import pytest
 import structlog
 
@@ -33,10 +34,11 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 def pytest_configure() -> None:
-    """Show logged exceptions as Python does.
-
-    structlog's own way for a terminal prints all local variables with rich: up to seconds each.
-    """
+    """Set up what all tests have in common."""
+    # An example of a millisecond may wait for a processor longer than Hypothesis' 200 ms.
+    hypothesis.settings.register_profile("weir", deadline=None)
+    hypothesis.settings.load_profile("weir")
+    # structlog's own way for a terminal prints all local variables with rich: up to seconds each.
     renderer = structlog.dev.ConsoleRenderer.get_active()
     renderer.exception_formatter = structlog.dev.plain_traceback
 
