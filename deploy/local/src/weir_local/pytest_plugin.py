@@ -9,6 +9,7 @@ containers where an engine answers. Tests of a service ask for
 and tests that stop and restart servers ask for `postgres_server` or `redis_server`.
 """
 
+import gc
 import os
 import secrets
 import subprocess
@@ -41,6 +42,18 @@ def pytest_configure() -> None:
     # structlog's own way for a terminal prints all local variables with rich: up to seconds each.
     renderer = structlog.dev.ConsoleRenderer.get_active()
     renderer.exception_formatter = structlog.dev.plain_traceback
+
+
+def pytest_collection() -> None:
+    """Import test modules, and the services with them, without looking for garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that was imported out of the garbage collector's rounds, an eighth of a run."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+    gc.enable()
 
 
 @dataclass
