@@ -61,6 +61,7 @@ class FakeDatabase:
     api_keys: dict[str, ApiKey] = field(default_factory=dict)
     key_hashes: dict[bytes, str] = field(default_factory=dict)
     denials: list[Denial] = field(default_factory=list)
+    last_denial: int = 0
     audit: list[AuditEntry] = field(default_factory=list)
     archive: list[AuditEntry] = field(default_factory=list)
     session_counts: dict[str, int] = field(default_factory=dict)
@@ -245,14 +246,19 @@ class FakeDenials:
     database: FakeDatabase
 
     async def add(self, denial):
-        sequence = len(self.database.denials) + 1
-        self.database.denials.append(replace(denial, sequence=sequence))
+        self.database.last_denial += 1
+        self.database.denials.append(replace(denial, sequence=self.database.last_denial))
 
     async def list_after(self, sequence, now, limit):
         found = [
             one for one in self.database.denials if one.sequence > sequence and one.expires_at > now
         ]
         return found[:limit]
+
+    async def delete_expired(self, before, limit):
+        expired = [one for one in self.database.denials if one.expires_at <= before][:limit]
+        self.database.denials = [one for one in self.database.denials if one not in expired]
+        return len(expired)
 
 
 @dataclass

@@ -49,6 +49,7 @@ from auth_service.usecases.create_project import CreateProject
 from auth_service.usecases.create_team import CreateTeam
 from auth_service.usecases.delete_project import DeleteProject
 from auth_service.usecases.exchange_api_key import ExchangeApiKey
+from auth_service.usecases.expire_denials import ExpireDenials
 from auth_service.usecases.expire_sessions import ExpireSessions
 from auth_service.usecases.get_current_user import GetCurrentUser
 from auth_service.usecases.get_project import GetProject
@@ -270,6 +271,7 @@ def own_tasks(settings: Settings, parts: Parts) -> Sequence[ScheduledTask]:
     """Return what this service does by itself."""
     use_cases = ScheduledUseCases(
         expire_sessions=ExpireSessions(parts.unit_of_work, parts.clock),
+        expire_denials=ExpireDenials(parts.unit_of_work, parts.clock),
         recount_sessions=RecountSessions(parts.unit_of_work, parts.clock),
         archive_audit_entries=ArchiveAuditEntries(
             parts.unit_of_work, parts.clock, settings.audit_retention

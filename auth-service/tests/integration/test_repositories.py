@@ -416,6 +416,26 @@ class TestDenials:
             assert len(await work.denials.list_after(0, end - timedelta(seconds=1), 10)) == 1
             assert await work.denials.list_after(0, end, 10) == []
 
+    async def test_expired_denials_are_deleted_and_their_numbers_stay_used(self, unit_of_work):
+        """A few at a time, none that is still needed; a reader's number never comes again."""
+        async with unit_of_work() as work:
+            for minutes in (1, 2, 3, 60):
+                life = timedelta(minutes=minutes)
+                await work.denials.add(deny(DenialKind.KEY, f"{minutes}", NOW, life))
+            *_, last = await work.denials.list_after(0, NOW, 10)
+
+        async with unit_of_work() as work:
+            end = NOW + timedelta(minutes=3, seconds=30)
+            assert await work.denials.delete_expired(end, 2) == 2
+            assert await work.denials.delete_expired(end, 2) == 1
+            assert await work.denials.delete_expired(end, 2) == 0
+            assert await work.denials.list_after(0, NOW, 10) == [last]
+            assert await work.denials.delete_expired(last.expires_at, 2) == 1
+        async with unit_of_work() as work:
+            await work.denials.add(deny(DenialKind.KEY, "new", NOW, timedelta(minutes=1)))
+            [new] = await work.denials.list_after(last.sequence, NOW, 10)
+            assert new.subject == "new"
+
 
 class TestAudit:
     async def test_the_oldest_entries_are_archived_first(self, unit_of_work):

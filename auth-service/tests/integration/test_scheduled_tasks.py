@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 
 from auth_service.domain.audit import AuditAction, AuditEntry
+from auth_service.domain.denial import DenialKind, deny
 from auth_service.domain.errors import RefreshTokenRefused
 from auth_service.usecases.archive_audit_entries import ArchiveAuditEntries
+from auth_service.usecases.expire_denials import ExpireDenials
 from auth_service.usecases.expire_sessions import ExpireSessions
 from auth_service.usecases.recount_sessions import RecountSessions
 
@@ -34,6 +36,12 @@ async def write_entries(world, clock, ages):
                     subject=str(age),
                 )
             )
+
+
+async def denied(world, clock, subject, token_life):
+    """Deny a session whose tokens live that long."""
+    async with world.parts.unit_of_work() as work:
+        await work.denials.add(deny(DenialKind.SESSION, subject, clock.now(), token_life))
 
 
 class TestExpireSessions:
@@ -77,6 +85,39 @@ class TestExpireSessions:
 
         assert sum(deleted) == 12
         assert await rows("SELECT count(*) FROM sessions") == [(0,)]
+
+
+class TestExpireDenials:
+    async def test_no_reader_misses_one(self, world, clock, rows):
+        """Who starts later is told the same as before; only what nobody was told goes."""
+        await denied(world, clock, "old", timedelta(hours=1))
+        clock.advance(timedelta(hours=2).total_seconds())
+        await denied(world, clock, "ended", timedelta(minutes=1))
+        clock.advance(timedelta(hours=23, minutes=30).total_seconds())
+        await denied(world, clock, "needed", timedelta(minutes=15))
+        told = await world.list_denials(0)
+        assert [one.subject for one in told] == ["needed"]
+
+        await world.tasks["expire_denials"].run()
+
+        assert await world.list_denials(0) == told
+        assert await rows("SELECT subject FROM denials ORDER BY 1") == [("ended",), ("needed",)]
+
+    async def test_replicas_at_once_delete_each_denial_once(self, world, clock, rows):
+        """In batches, none waiting for another, while new ones come."""
+        for number in range(12):
+            await denied(world, clock, f"old {number}", timedelta(minutes=1))
+        [last] = (await world.list_denials(0))[-1:]
+        clock.advance(timedelta(days=2).total_seconds())
+        expire = ExpireDenials(world.parts.unit_of_work, clock, batch=2)
+
+        *deleted, _ = await asyncio.gather(
+            *(expire() for _ in range(4)), denied(world, clock, "new", timedelta(minutes=1))
+        )
+
+        assert sum(deleted) == 12
+        assert [one.subject for one in await world.list_denials(last.sequence)] == ["new"]
+        assert await rows("SELECT count(*) FROM denials") == [(1,)]
 
 
 class TestRecountSessions:

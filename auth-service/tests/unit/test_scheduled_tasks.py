@@ -18,11 +18,12 @@ NOON = datetime(2026, 1, 2, 12, 3, 4, tzinfo=UTC)
 
 
 def test_tasks_and_their_times(world):
-    """C8: every 5 min, every 10 min, at 02:00."""
+    """C8: every 5 min, every hour, every 10 min, at 02:00."""
     schedules = {name: task.schedule for name, task in world.tasks.items()}
 
     assert {name: schedule.next_due(NOON) for name, schedule in schedules.items()} == {
         "expire_sessions": datetime(2026, 1, 2, 12, 5, tzinfo=UTC),
+        "expire_denials": datetime(2026, 1, 2, 13, 0, tzinfo=UTC),
         "recount_sessions": datetime(2026, 1, 2, 12, 10, tzinfo=UTC),
         "archive_logs": datetime(2026, 1, 3, 2, 0, tzinfo=UTC),
     }
@@ -37,6 +38,7 @@ def test_times_are_settings(make_world):
 
     assert schedules == {
         "expire_sessions": "every 60 s",
+        "expire_denials": "every 3600 s",
         "recount_sessions": "every 90 s",
         "archive_logs": "daily at 23:30 UTC",
     }

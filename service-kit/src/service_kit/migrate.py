@@ -6,6 +6,7 @@ and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from importlib.resources import files
 from typing import Final
@@ -15,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service_kit.database import async_url, database_errors
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 # Longer waits would hold up every statement that queues behind the migration.
 LOCK_TIMEOUT: Final = "5s"
+LOOK_SECONDS: Final = 0.1
 
 
 def alembic_config(service_module: str) -> Config:
@@ -54,11 +56,10 @@ async def run_migrations(
             "server_settings": {"application_name": f"{service_module}-migrate", "TimeZone": "UTC"},
         },
     )
-    lock = {"id": zlib.crc32(service_module.encode())}
     try:
         with database_errors():
             async with engine.connect() as connection:
-                await connection.execute(text("SELECT pg_advisory_lock(:id)"), lock)
+                await _take_turn(connection, zlib.crc32(service_module.encode()))
                 await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
                 await connection.commit()
                 await connection.run_sync(_upgrade, config, revision)
@@ -67,6 +68,18 @@ async def run_migrations(
     finally:
         await engine.dispose()
     log.info("migrations.done", module=service_module, revision=revision)
+
+
+async def _take_turn(connection: AsyncConnection, lock_id: int) -> None:
+    """Return when no other process migrates.
+
+    Asked for again and again: who waited for the lock in Postgres would do so in a transaction, for
+    which an index that is built concurrently waits in turn.
+    """
+    taking = text("SELECT pg_try_advisory_lock(:id)")
+    while not await connection.scalar(taking, {"id": lock_id}):
+        await connection.commit()
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _upgrade(connection: Connection, config: Config, revision: str) -> None:

@@ -31,7 +31,18 @@ def downgrade():
 SECOND = FIRST.replace('"0001"', '"0002"').replace("down_revision = None", 'down_revision = "0001"')
 SECOND = SECOND.replace("things", "others")
 BROKEN = SECOND.replace("INSERT INTO others VALUES (1)", "INSERT INTO nowhere VALUES (1)")
+INDEX = '''
+"""Find others while they are written."""
+from alembic import op
 
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade():
+    with op.get_context().autocommit_block():
+        op.create_index("ix_others_id", "others", ["id"], postgresql_concurrently=True)
+'''
 
 BOTH = "SELECT id FROM things UNION ALL SELECT id FROM others"
 
@@ -85,6 +96,17 @@ async def test_replicas_may_migrate_at_once(service, database_url):
         1,
         1,
     ]
+
+
+async def test_index_built_concurrently_waits_for_no_replica(service, database_url):
+    """It waits for every transaction under way, so those who wait for their turn have none."""
+    (service / "0002_others.py").write_text(SECOND)
+    (service / "0003_index.py").write_text(INDEX)
+
+    await asyncio.gather(*[run_migrations("kit_sample", database_url) for _ in range(5)])
+
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_others_id'::regclass"
+    assert await rows(database_url, valid) == [True]
 
 
 async def test_failed_migration_leaves_the_last_good_state(service, database_url):

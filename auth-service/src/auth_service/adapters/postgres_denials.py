@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.adapters import locks
@@ -52,3 +52,16 @@ class PostgresDenials:
             )
             for row in await self._session.execute(query)
         ]
+
+    async def delete_expired(self, before: datetime, limit: int) -> int:
+        # What another replica is deleting is left to it.
+        expired = (
+            select(denials.c.sequence)
+            .where(denials.c.expires_at <= before)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        done = await self._session.execute(
+            delete(denials).where(denials.c.sequence.in_(expired)).returning(denials.c.sequence)
+        )
+        return len(done.all())

@@ -147,6 +147,10 @@ class Denials(Protocol):
         """Return the denials after a sequence that have not expired, in order."""
         ...
 
+    async def delete_expired(self, before: datetime, limit: int) -> int:
+        """Delete up to `limit` denials that had expired by then, and return how many."""
+        ...
+
 
 class Audit(Protocol):
     async def add(self, entry: AuditEntry) -> None: ...

@@ -58,7 +58,8 @@ async def prepare_database(
     try:
         found = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database)
         if not found:
-            copied = f"TEMPLATE {_name(template)}" if template else ""
+            # Postgres' usual way logs each page of a copy; this costs tests a tenth.
+            copied = f"TEMPLATE {_name(template)} STRATEGY FILE_COPY" if template else ""
             await connection.execute(
                 f"CREATE DATABASE {_name(database)} OWNER {_name(roles.owner)} {copied}"
             )

@@ -37,9 +37,8 @@ def pytest_configure() -> None:
 
     structlog's own way for a terminal prints all local variables with rich: up to seconds each.
     """
-    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    processors = structlog.get_config()["processors"]
-    structlog.configure(processors=[*processors[:-1], renderer])
+    renderer = structlog.dev.ConsoleRenderer.get_active()
+    renderer.exception_formatter = structlog.dev.plain_traceback
 
 
 @dataclass
