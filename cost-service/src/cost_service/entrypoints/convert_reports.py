@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Final
 
-from google.protobuf import timestamp_pb2
 from weir.cost.v1 import report_service_pb2 as pb
 
 from cost_service.domain.cost_reports import CostReport, CostShare, CostSums
 from cost_service.domain.ledger_entry import LedgerEntry
-from cost_service.domain.names import MAX_NANOUSD
 from cost_service.domain.savings import Savings
 from cost_service.domain.suggestions import Suggestion, SuggestionKind
+from cost_service.entrypoints.convert import int64, timestamp
 
 SUGGESTION_KINDS: Final = {
     SuggestionKind.SIMPLE_WORK_IN_CLOUD: pb.SUGGESTION_KIND_SIMPLE_WORK_IN_CLOUD,
@@ -30,8 +28,8 @@ def report_to_proto(report: CostReport) -> pb.CostReport:
     return pb.CostReport(
         total=_sums(report.total),
         period_days=report.period_days,
-        begins_at=_timestamp(report.begins_at),
-        ends_at=_timestamp(report.ends_at),
+        begins_at=timestamp(report.begins_at),
+        ends_at=timestamp(report.ends_at),
         days=_shares(report.days),
         targets=_shares(report.targets),
         models=_shares(report.models),
@@ -46,21 +44,21 @@ def savings_to_proto(savings: Savings) -> pb.Savings:
     return pb.Savings(
         project_id=savings.project_id,
         period_days=savings.period_days,
-        begins_at=_timestamp(savings.begins_at),
-        ends_at=_timestamp(savings.ends_at),
+        begins_at=timestamp(savings.begins_at),
+        ends_at=timestamp(savings.ends_at),
         jobs=savings.jobs,
-        tokens_input=_int64(savings.tokens_input),
-        tokens_output=_int64(savings.tokens_output),
-        charged_nanousd=_int64(savings.charged_nanousd),
-        corrections_nanousd=_int64(savings.corrections_nanousd),
-        provider_cost_nanousd=_int64(savings.provider_cost_nanousd),
+        tokens_input=int64(savings.tokens_input),
+        tokens_output=int64(savings.tokens_output),
+        charged_nanousd=int64(savings.charged_nanousd),
+        corrections_nanousd=int64(savings.corrections_nanousd),
+        provider_cost_nanousd=int64(savings.provider_cost_nanousd),
         scenarios=[
             pb.SavingsScenario(
                 target=one.target,
                 model=one.model,
                 jobs=one.jobs,
-                charged_nanousd=_int64(one.charged_nanousd),
-                cost_nanousd=_int64(one.cost_nanousd),
+                charged_nanousd=int64(one.charged_nanousd),
+                cost_nanousd=int64(one.cost_nanousd),
                 not_comparable_jobs=one.not_comparable_jobs,
                 price_versions=one.price_versions,
             )
@@ -72,7 +70,7 @@ def savings_to_proto(savings: Savings) -> pb.Savings:
                 model=one.model,
                 price_version=one.price_version,
                 jobs=one.jobs,
-                charged_nanousd=_int64(one.charged_nanousd),
+                charged_nanousd=int64(one.charged_nanousd),
             )
             for one in savings.not_comparable
         ],
@@ -84,16 +82,16 @@ def suggestion_to_proto(suggestion: Suggestion) -> pb.Suggestion:
         kind=SUGGESTION_KINDS[suggestion.kind],
         subject=suggestion.subject,
         text=suggestion.text,
-        figures={name: _int64(value) for name, value in suggestion.figures.items()},
-        monthly_saving_nanousd=_int64(suggestion.monthly_saving_nanousd),
+        figures={name: int64(value) for name, value in suggestion.figures.items()},
+        monthly_saving_nanousd=int64(suggestion.monthly_saving_nanousd),
     )
 
 
 def entry_to_proto(entry: LedgerEntry) -> pb.CostEntry:
     return pb.CostEntry(
         entry_id=entry.entry_id,
-        booked_at=_timestamp(entry.booked_at),
-        finished_at=_timestamp(entry.finished_at) if entry.finished_at else None,
+        booked_at=timestamp(entry.booked_at),
+        finished_at=timestamp(entry.finished_at) if entry.finished_at else None,
         kind=entry.kind.value,
         job_id=entry.job_id,
         job_type=entry.job_type,
@@ -113,7 +111,7 @@ def entry_to_proto(entry: LedgerEntry) -> pb.CostEntry:
 
 def compute_job_to_proto(entry: LedgerEntry) -> pb.ComputeJob:
     return pb.ComputeJob(
-        timestamp=_timestamp(entry.finished_at or entry.booked_at),
+        timestamp=timestamp(entry.finished_at or entry.booked_at),
         job_type=entry.job_type,
         complexity=entry.complexity,
         compute_type=entry.target,
@@ -127,23 +125,12 @@ def _shares(shares: Iterable[CostShare]) -> list[pb.CostShare]:
 
 def _sums(sums: CostSums) -> pb.CostSums:
     return pb.CostSums(
-        cost_nanousd=_int64(sums.cost_nanousd),
-        provider_cost_nanousd=_int64(sums.provider_cost_nanousd),
+        cost_nanousd=int64(sums.cost_nanousd),
+        provider_cost_nanousd=int64(sums.provider_cost_nanousd),
         jobs=sums.jobs,
         completed_jobs=sums.completed_jobs,
         failed_jobs=sums.failed_jobs,
         cancelled_jobs=sums.cancelled_jobs,
-        tokens_input=_int64(sums.tokens_input),
-        tokens_output=_int64(sums.tokens_output),
+        tokens_input=int64(sums.tokens_input),
+        tokens_output=int64(sums.tokens_output),
     )
-
-
-def _int64(total: int) -> int:
-    """Return a sum, or the nearest end of int64: an absurd entry must not hide all the others."""
-    return max(-MAX_NANOUSD, min(total, MAX_NANOUSD))
-
-
-def _timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    timestamp = timestamp_pb2.Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
