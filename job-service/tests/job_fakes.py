@@ -984,7 +984,7 @@ class World:
         )
         self.relay = RelaySettlements(self.store, self.ledger, self.metrics, LEASE_SECONDS)
         self.reconcile = ReconcileHolds(
-            self.store, self.ledger, self.hints, self.metrics, min_age_seconds=60
+            self.store, self.ledger, self.hints, self.metrics, self.clock, min_age_seconds=60
         )
         self.cancel = CancelJob(self.store, self.hints, self.metrics, self.store_change)
         self.readmit = ReadmitJob(

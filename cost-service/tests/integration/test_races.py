@@ -234,9 +234,9 @@ class TestRaces:
             return await money.post(f"j{number}:{1 + (number % 10 == 5)}", 3, some)
 
         def change(number):
-            name = shuffled.choice(["p1", "p2"])
+            whose = shuffled.choice(["p1", "p2", team("t1"), api_key()])
             kind = shuffled.choice(list(PeriodKind)[:2])
-            return money.set_budget(2_000 + number, name, kind)
+            return money.set_budget(2_000 + number, whose, kind)
 
         results = await outcomes(
             change(number) if number % 10 == 0 else job(number) for number in range(200)

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from cost_service.adapters.audit_readers import PostgresCostBooks
 from cost_service.domain.books import JobBooks
@@ -261,6 +262,29 @@ class TestChecker:
             ("cap_is_as_set", "api_key", "cap 7, set 40"),
             ("cap_is_as_set", "team", f"cap 7, set {DEFAULT_TEAM_CAP}"),
         ]
+
+
+@pytest.mark.parametrize(
+    ("whose", "named"),
+    [("p1", {"project_id": "p1"}), (TEAM, {"team_id": "t1"}), (KEY, {"api_key_id": "k1"})],
+    ids=["project", "team", "api_key"],
+)
+async def test_logged_by_whose_it_is(money, whose, named):
+    """Each change is logged with the id of its project, team or key, and no other."""
+    with capture_logs() as logs:
+        await money.set_budget(10, whose, DAILY)
+        await money.top_up(5, "r1", whose, DAILY)
+        await money.clear(whose, DAILY)
+
+    assert [line["event"] for line in logs] == [
+        "budget.set",
+        "budget.topped_up",
+        "budget.cleared",
+    ]
+    for line in logs:
+        ids = {name: value for name, value in line.items() if name.endswith("_id")}
+        assert named.items() <= ids.items()
+        assert len(ids.keys() & {"project_id", "team_id", "api_key_id"}) == 1
 
 
 async def test_top_ups_of_a_new_team_at_once(money, database):

@@ -232,6 +232,20 @@ def test_costs_leave():
     assert not convert.job_cost_to_proto(cost).HasField("settled_at")
 
 
+def test_sums_beyond_int64_are_cut():
+    """One absurd entry hides neither a project's costs nor a job's."""
+    much = 2**63
+    costs = convert.project_costs_to_proto(
+        ProjectCosts("p1", 30, much, 1, 1, 0, (DayCost("2026-11-01", much, 1),))
+    )
+    cost = convert.job_cost_to_proto(
+        JobCost("j1", "p1", 9, much, True, "local", "m", much, much, "1", None)
+    )
+
+    sums = (costs.total_cost_nanousd, costs.days[0].cost_nanousd, cost.charged_nanousd)
+    assert {*sums, cost.tokens_input, cost.tokens_output} == {2**63 - 1}
+
+
 def test_prices_leave():
     """A snapshot keeps every price."""
     snapshot = convert.price_snapshot_to_proto(

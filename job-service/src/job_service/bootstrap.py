@@ -277,7 +277,7 @@ def _assemble(
         ),
         relay=RelaySettlements(work, ledger, job_metrics, settings.lease_seconds),
         reconcile=ReconcileHolds(
-            work, ledger, hints, job_metrics, settings.reconcile_after_seconds
+            work, ledger, hints, job_metrics, clock, settings.reconcile_after_seconds
         ),
         measure=MeasureDepths(work, job_metrics),
         keep_signing_key=KeepSigningKey(work, signer),

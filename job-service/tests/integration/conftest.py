@@ -47,6 +47,18 @@ class PostgresStore(PostgresUnitOfWork):
             "UPDATE jobs SET available_at = now() WHERE job_id = $1", job_id
         )
 
+    async def spread(self, job_id, count):
+        """Copy a job into so many other projects."""
+        kept = {"job_id", "project_id"}
+        others = ", ".join(column.name for column in jobs.c if column.name not in kept)
+        await self._connection.execute(
+            f"INSERT INTO jobs (job_id, project_id, {others})"
+            f" SELECT job_id || '-' || number, project_id || '-' || number, {others}"
+            " FROM jobs, generate_series(1, $2) number WHERE job_id = $1",
+            job_id,
+            count,
+        )
+
     async def flood(self, job_id, count):
         others = ", ".join(column.name for column in jobs.c if column.name != "job_id")
         await self._connection.execute(

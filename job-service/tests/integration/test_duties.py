@@ -507,6 +507,25 @@ class TestReconcile:
         await world.relay()
         assert world.ledger.settled == {job.hold_id: ("post", 33 * 1_000_000)}
 
+    async def test_settlement_taken_while_we_look_is_not_sent_again(self, world, monkeypatch):
+        """Under load a round takes long: what was open when we asked is settled when we come."""
+        job = await world.create(a_submission())
+        await world.dispatch_all()
+        open_holds = world.ledger.open_holds
+
+        async def slowly(min_age_seconds):
+            found = await open_holds(min_age_seconds)
+            await world.relay()
+            world.clock.advance(120)
+            await world.store.age_settlement(job.hold_id, 120)
+            return found
+
+        monkeypatch.setattr(world.ledger, "open_holds", slowly)
+
+        assert await world.reconcile() == 0
+        assert world.metrics.counts["orphan"] == 0
+        assert (await world.store.settlements())[job.hold_id][2]
+
     async def test_hold_amounts_add_up(self, world):
         """X-M9: after everything ended, nothing is held."""
         for _ in range(5):

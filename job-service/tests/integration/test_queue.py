@@ -168,6 +168,20 @@ class TestFlood:
             assert looked_at <= 2 * (1 + LOCKED_BY_OTHERS + 5)
             await postgres_store.analyze()
 
+    async def test_claim_looks_at_few_projects(self, postgres_store):
+        """However many have work waiting, and wherever among them the last turn was."""
+        for project_id in ("a", "b"):
+            (one,) = await waiting(postgres_store, project_id, 1)
+            await postgres_store.spread(one.id, FLOOD // 4)
+        await claim(postgres_store, 20)
+        for after in ("", "a-5", "b-9", "c"):
+            for _ in range(2):
+                values = {**claim_of(32), "after": after}
+                looked_at = await postgres_store.rows_looked_at(CLAIM.element.text, values)
+                # The running ones twice, and a few for each place: the rest is not read.
+                assert looked_at <= 2 * 20 + 4 * values["reach"]
+                await postgres_store.analyze()
+
 
 class TestLateClaim:
     async def test_what_others_took_meanwhile_is_left_to_them(self, postgres_store):

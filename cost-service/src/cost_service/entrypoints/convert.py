@@ -17,6 +17,7 @@ from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind
 from cost_service.domain.costs import JobCost, ProjectCosts
 from cost_service.domain.hold import Hold, HoldRequest, HoldState
+from cost_service.domain.names import MAX_NANOUSD
 from cost_service.domain.period import PeriodKind
 from cost_service.domain.prices import Price, PriceSnapshot
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
@@ -187,13 +188,13 @@ def allowance_to_proto(allowance: Allowance) -> cost_pb.Allowance:
 def project_costs_to_proto(costs: ProjectCosts) -> cost_pb.ProjectCosts:
     return cost_pb.ProjectCosts(
         project_id=costs.project_id,
-        total_cost_nanousd=costs.total_cost_nanousd,
+        total_cost_nanousd=int64(costs.total_cost_nanousd),
         total_jobs=costs.total_jobs,
         completed_jobs=costs.completed_jobs,
         failed_jobs=costs.failed_jobs,
         period_days=costs.period_days,
         days=[
-            cost_pb.DayCost(day=day.day, cost_nanousd=day.cost_nanousd, jobs=day.jobs)
+            cost_pb.DayCost(day=day.day, cost_nanousd=int64(day.cost_nanousd), jobs=day.jobs)
             for day in costs.days
         ],
     )
@@ -204,12 +205,12 @@ def job_cost_to_proto(cost: JobCost) -> cost_pb.JobCost:
         job_id=cost.job_id,
         project_id=cost.project_id,
         held_nanousd=cost.held_nanousd,
-        charged_nanousd=cost.charged_nanousd,
+        charged_nanousd=int64(cost.charged_nanousd),
         settled=cost.settled,
         target=cost.target,
         model=cost.model,
-        tokens_input=cost.tokens_input,
-        tokens_output=cost.tokens_output,
+        tokens_input=int64(cost.tokens_input),
+        tokens_output=int64(cost.tokens_output),
         price_version=cost.price_version,
         settled_at=timestamp(cost.settled_at),
     )
@@ -230,6 +231,11 @@ def price_to_proto(price: Price) -> price_pb.Price:
         input_nanousd_per_million=price.input_nanousd_per_million,
         output_nanousd_per_million=price.output_nanousd_per_million,
     )
+
+
+def int64(total: int) -> int:
+    """Return a sum, or the nearest end of int64: an absurd entry must not hide all the others."""
+    return max(-MAX_NANOUSD, min(total, MAX_NANOUSD))
 
 
 def _id_as(kind: BudgetScopeKind, scope: BudgetScope) -> str:

@@ -9,9 +9,9 @@ from weir.cost.v1 import report_service_pb2 as pb
 
 from cost_service.domain.cost_reports import CostReport, CostShare, CostSums
 from cost_service.domain.ledger_entry import LedgerEntry
-from cost_service.domain.names import MAX_NANOUSD
 from cost_service.domain.savings import Savings
 from cost_service.domain.suggestions import Suggestion, SuggestionKind
+from cost_service.entrypoints.convert import int64
 from service_kit.timestamps import timestamp
 
 SUGGESTION_KINDS: Final = {
@@ -48,18 +48,18 @@ def savings_to_proto(savings: Savings) -> pb.Savings:
         begins_at=timestamp(savings.begins_at),
         ends_at=timestamp(savings.ends_at),
         jobs=savings.jobs,
-        tokens_input=_int64(savings.tokens_input),
-        tokens_output=_int64(savings.tokens_output),
-        charged_nanousd=_int64(savings.charged_nanousd),
-        corrections_nanousd=_int64(savings.corrections_nanousd),
-        provider_cost_nanousd=_int64(savings.provider_cost_nanousd),
+        tokens_input=int64(savings.tokens_input),
+        tokens_output=int64(savings.tokens_output),
+        charged_nanousd=int64(savings.charged_nanousd),
+        corrections_nanousd=int64(savings.corrections_nanousd),
+        provider_cost_nanousd=int64(savings.provider_cost_nanousd),
         scenarios=[
             pb.SavingsScenario(
                 target=one.target,
                 model=one.model,
                 jobs=one.jobs,
-                charged_nanousd=_int64(one.charged_nanousd),
-                cost_nanousd=_int64(one.cost_nanousd),
+                charged_nanousd=int64(one.charged_nanousd),
+                cost_nanousd=int64(one.cost_nanousd),
                 not_comparable_jobs=one.not_comparable_jobs,
                 price_versions=one.price_versions,
             )
@@ -71,7 +71,7 @@ def savings_to_proto(savings: Savings) -> pb.Savings:
                 model=one.model,
                 price_version=one.price_version,
                 jobs=one.jobs,
-                charged_nanousd=_int64(one.charged_nanousd),
+                charged_nanousd=int64(one.charged_nanousd),
             )
             for one in savings.not_comparable
         ],
@@ -83,8 +83,8 @@ def suggestion_to_proto(suggestion: Suggestion) -> pb.Suggestion:
         kind=SUGGESTION_KINDS[suggestion.kind],
         subject=suggestion.subject,
         text=suggestion.text,
-        figures={name: _int64(value) for name, value in suggestion.figures.items()},
-        monthly_saving_nanousd=_int64(suggestion.monthly_saving_nanousd),
+        figures={name: int64(value) for name, value in suggestion.figures.items()},
+        monthly_saving_nanousd=int64(suggestion.monthly_saving_nanousd),
     )
 
 
@@ -126,17 +126,12 @@ def _shares(shares: Iterable[CostShare]) -> list[pb.CostShare]:
 
 def _sums(sums: CostSums) -> pb.CostSums:
     return pb.CostSums(
-        cost_nanousd=_int64(sums.cost_nanousd),
-        provider_cost_nanousd=_int64(sums.provider_cost_nanousd),
+        cost_nanousd=int64(sums.cost_nanousd),
+        provider_cost_nanousd=int64(sums.provider_cost_nanousd),
         jobs=sums.jobs,
         completed_jobs=sums.completed_jobs,
         failed_jobs=sums.failed_jobs,
         cancelled_jobs=sums.cancelled_jobs,
-        tokens_input=_int64(sums.tokens_input),
-        tokens_output=_int64(sums.tokens_output),
+        tokens_input=int64(sums.tokens_input),
+        tokens_output=int64(sums.tokens_output),
     )
-
-
-def _int64(total: int) -> int:
-    """Return a sum, or the nearest end of int64: an absurd entry must not hide all the others."""
-    return max(-MAX_NANOUSD, min(total, MAX_NANOUSD))

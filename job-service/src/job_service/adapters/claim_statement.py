@@ -1,7 +1,7 @@
 """The statement that takes work from the queue, a turn for each project.
 
-It costs the same however much one project has waiting: projects are found by skipping from one to
-the next in `ix_jobs_queue`, and of each no more jobs are looked at than may be taken.
+It costs the same however much waits: projects are found by skipping from one to the next in
+`ix_jobs_queue`, no more of them than may get a turn, and of each no more jobs than may be taken.
 """
 
 from __future__ import annotations
@@ -24,40 +24,76 @@ _OWN_ORDER: Final = "priority DESC, created_at"
 # In the order of `jobs.c`, whichever the order of the table.
 _COLUMNS: Final = ", ".join(jobs.c.keys())
 
-# `waiting` has each project with a due job. `turns` are those whose turn it is: fewest running
-# first, then from `after` on in the order of their ids. `ranked` gives each job the place in which
-# it would run if every project added one at a time. Nothing is locked but what is taken, and that
-# is looked at again once it is locked. A limit that the planner can't know makes it read the index
-# in order rather than sort, also where it has not heard yet that a project has very many jobs.
+# `behind` and `before` walk, as far as they are asked to, over the projects with a due job: from
+# `after` on, and then up to it. `idle` are the first of them that run nothing, `busy` all that do.
+# `turns` are those whose turn it is: fewest running first, then in the order of the walk. Where
+# there are as many as there may be, none adds more jobs than bring it to one above what the last
+# one runs (`most`): those come later than the first job of each. `ranked` gives each job the place
+# in which it would run if every project added one at a time. Nothing is locked but what is taken,
+# and that is looked at again once it is locked. A limit that the planner can't know makes it read
+# the index in order rather than sort, also where it has not heard yet that a project has very many
+# jobs.
 CLAIM: Final = text(
     f"""
-    WITH RECURSIVE waiting AS (
-        (SELECT project_id FROM jobs WHERE {_DUE} ORDER BY project_id, {_OWN_ORDER} LIMIT 1)
-        UNION ALL
-        SELECT next.project_id FROM waiting CROSS JOIN LATERAL (
-            SELECT project_id FROM jobs
-            WHERE {_DUE} AND project_id > waiting.project_id
-            ORDER BY project_id, {_OWN_ORDER} LIMIT 1
-        ) next
-    ), running AS MATERIALIZED (
+    WITH RECURSIVE running AS MATERIALIZED (
         SELECT project_id, count(*) AS jobs FROM jobs
         WHERE state = 'running' AND kind = 'queued'
         GROUP BY project_id
+    ), behind AS (
+        (
+            SELECT project_id FROM jobs
+            WHERE {_DUE} AND project_id > :after
+            ORDER BY project_id, {_OWN_ORDER} LIMIT 1
+        )
+        UNION ALL
+        SELECT next.project_id FROM behind CROSS JOIN LATERAL (
+            SELECT project_id FROM jobs
+            WHERE {_DUE} AND project_id > behind.project_id
+            ORDER BY project_id, {_OWN_ORDER} LIMIT 1
+        ) next
+    ), before AS (
+        (
+            SELECT project_id FROM jobs
+            WHERE {_DUE} AND project_id <= :after
+            ORDER BY project_id, {_OWN_ORDER} LIMIT 1
+        )
+        UNION ALL
+        SELECT next.project_id FROM before CROSS JOIN LATERAL (
+            SELECT project_id FROM jobs
+            WHERE {_DUE} AND project_id > before.project_id AND project_id <= :after
+            ORDER BY project_id, {_OWN_ORDER} LIMIT 1
+        ) next
+    ), idle AS (
+        SELECT project_id, 0 AS running
+        FROM (SELECT project_id FROM behind UNION ALL SELECT project_id FROM before) waiting
+        WHERE project_id NOT IN (SELECT project_id FROM running)
+        LIMIT (SELECT CAST(:reach AS bigint))
+    ), busy AS (
+        SELECT project_id, running.jobs AS running FROM running CROSS JOIN LATERAL (
+            SELECT FROM jobs
+            WHERE {_DUE} AND project_id = running.project_id
+            ORDER BY {_OWN_ORDER} LIMIT 1
+        ) due
     ), turns AS MATERIALIZED (
-        SELECT project_id, coalesce(running.jobs, 0) AS running
-        FROM waiting LEFT JOIN running USING (project_id)
-        ORDER BY 2, project_id <= :after, project_id
+        SELECT project_id, running FROM (SELECT * FROM idle UNION ALL SELECT * FROM busy) waiting
+        ORDER BY running, project_id <= :after, project_id
         LIMIT :reach
+    ), shares AS (
+        SELECT project_id, running, CASE
+            WHEN count(*) OVER () < :reach THEN :reach
+            ELSE least(:reach, max(running) OVER () + 1 - running)
+        END AS most
+        FROM turns
     ), ranked AS MATERIALIZED (
         SELECT first.job_id, row_number() OVER (
-            ORDER BY turns.running + first.place, turns.project_id <= :after, turns.project_id
+            ORDER BY shares.running + first.place, shares.project_id <= :after, shares.project_id
         ) AS turn
-        FROM turns CROSS JOIN LATERAL (
+        FROM shares CROSS JOIN LATERAL (
             SELECT job_id, row_number() OVER (ORDER BY {_OWN_ORDER}) AS place
             FROM jobs
-            WHERE {_DUE} AND project_id = turns.project_id
+            WHERE {_DUE} AND project_id = shares.project_id
             ORDER BY {_OWN_ORDER}
-            LIMIT (SELECT CAST(:reach AS bigint))
+            LIMIT (SELECT CAST(shares.most AS bigint))
         ) first
         ORDER BY turn
         LIMIT :reach
