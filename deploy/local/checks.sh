@@ -76,6 +76,12 @@ done
 printf '\nWhat ran, in %d s:\n' "$(($(date +%s) - begun))"
 worst=0 all_passed=0 all_failed=0
 for each in $beside "$@"; do
+    if [ ! -f "$results/$each.result" ]; then
+        # Somebody killed what ran it. What was not run has not passed.
+        printf '  %-18s NEVER ENDED\n' "$each"
+        worst=1
+        continue
+    fi
     cat "$results/$each.line"
     read -r status passed broken <"$results/$each.result"
     [ "$status" -eq 0 ] || worst=1

@@ -106,8 +106,10 @@ class TestRaces:
             if number % 3:
                 await money.set_budget(700, key)
             change = money.clear(key) if number % 3 == 1 else money.set_budget(140, key)
-            calls = [money.hold(f"r{number}j{job}:1", 7, scopes) for job in range(30)]
-            calls.insert(shuffled.randrange(30), change)
+            hold_ids = [f"r{number}j{job}:1" for job in range(30)]
+            calls = [money.hold(hold_id, 7, scopes) for hold_id in hold_ids]
+            at = shuffled.randrange(30)
+            calls.insert(at, change)
 
             results = await outcomes(calls)
 
@@ -119,11 +121,14 @@ class TestRaces:
                 assert row[1] <= max(140, found[0].reserved_nanousd)
             else:
                 assert count(results, BudgetExceeded) == 0
-            await outcomes(
-                money.void(f"r{number}j{job}:1", scopes)
-                for job, result in enumerate(results)
+            del results[at]
+            voided = await outcomes(
+                money.void(hold_id, scopes)
+                for hold_id, result in zip(hold_ids, results, strict=True)
                 if not isinstance(result, BaseException)
             )
+            assert surprises(voided) == []
+            assert (await money.budget(key.scope_id))[1] == 0
         await check_books(database)
 
     async def test_first_requests_ever(self, money, database):

@@ -223,10 +223,10 @@ class TestProjectReport:
 
 
 async def test_team_report(money):
-    """A team's report is over all of its projects, and of no other team."""
+    """It is over all of the team's projects, of no other team, and names no keys of theirs."""
     await book(
         money,
-        {"team_id": "t1"},
+        {"team_id": "t1", "api_key_id": "k1"},
         {"team_id": "t1", "project_id": "p2"},
         {"team_id": "t2"},
         {},
@@ -235,7 +235,7 @@ async def test_team_report(money):
 
     for caller in (OWNER, ADMIN):
         team_id, report = await get_team_report(caller, "t1", 30)
-        assert (team_id, report.total.jobs) == ("t1", 2)
+        assert (team_id, report.total.jobs, report.api_keys) == ("t1", 2, ())
         assert (await get_team_report(caller, "none", 30))[1].total.jobs == 0
     with pytest.raises(InvalidArgument):
         await get_team_report(OWNER, "", 30)

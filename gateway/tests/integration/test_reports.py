@@ -65,7 +65,7 @@ KEYS = {"api_keys": [{"name": "key-1", **sums_of()}]}
     ("path", "more"),
     [
         (COSTS, {"project_id": PROJECT_ID, **KEYS}),
-        (f"/api/v1/costs/teams/{PROJECT_ID}", {"team_id": PROJECT_ID, **KEYS}),
+        (f"/api/v1/costs/teams/{PROJECT_ID}", {"team_id": PROJECT_ID}),
         (
             "/api/v1/costs/report",
             {

@@ -106,3 +106,33 @@ async def test_engine_waits_for_a_slow_reader():
         assert first.tokens <= MOST_WAITING
         # What is in the queue again, and the one that has no room there.
         assert len(made) <= 2 * MOST_WAITING + 1
+
+
+async def test_engine_that_cancels_itself_ends_the_events():
+    """Without a `Finished`, which whoever reads takes for a lost worker."""
+
+    async def cancelled():
+        yield Delta("a", 1)
+        raise asyncio.CancelledError
+
+    async with asyncio.timeout(5):
+        given = [event async for event in in_batches(cancelled())]
+
+    assert given == [Delta("a", 1)]
+
+
+async def test_error_while_closing_is_told_to_whoever_closes():
+    """Also where there is no room for anything more."""
+
+    async def stubborn():
+        try:
+            for _ in range(10 * MOST_WAITING):
+                yield Delta("a", 1)
+        finally:
+            raise EngineFailed
+
+    async with asyncio.timeout(5):
+        events = in_batches(stubborn())
+        await anext(events)
+        with pytest.raises(EngineFailed):
+            await events.aclose()

@@ -55,16 +55,28 @@ def test_full_router_is_asked_less_often_each_time(full, clock):
 
 
 def test_completed_job_ends_the_long_pauses(full, clock):
+    """Also the one that is under way."""
     for _ in range(5):
         seconds_until_tried(full, clock)
         full.found_no_capacity()
     full.found_capacity()
-    seconds_until_tried(full, clock)
-    full.taken, full.limit = 2, 2
-    full.found_no_capacity()
-    full.taken = 1
 
     assert seconds_until_tried(full, clock) == pytest.approx(QUIET_SECONDS, abs=0.11)
+    full.taken += 1
+    full.found_no_capacity()
+    full.taken -= 1
+    assert seconds_until_tried(full, clock) == pytest.approx(QUIET_SECONDS, abs=0.11)
+
+
+def test_refusals_of_one_round_count_once(clock):
+    places = Places(100, clock)
+    places.taken = 100
+    for _ in range(96):
+        places.found_no_capacity()
+        places.taken -= 1
+
+    assert places.limit == places.taken == 4
+    assert seconds_until_tried(places, clock) == pytest.approx(QUIET_SECONDS, abs=0.11)
 
 
 def test_nothing_more_is_tried_than_there_may_be(clock):

@@ -13,6 +13,7 @@ from auth_service.domain.project import parse_name
 from auth_service.domain.request_key import parse_request_id
 from auth_service.usecases.ports import UnitOfWorkFactory
 from auth_service.usecases.project_access import require
+from auth_service.usecases.team_access import require_person
 from service_kit.clock import Clock
 from service_kit.errors import InvalidArgument
 from service_kit.ids import new_id
@@ -48,11 +49,15 @@ class CreateApiKey:
     async def __call__(self, caller: Caller, wanted: NewApiKey) -> CreatedApiKey:
         """Return the key with its secret.
 
+        A key makes no keys: the new one would have none of the caps that its maker is held to.
+
         Raises:
+            PersonNeeded: The caller is an API key.
             InvalidArgument: The name, the end of its life or the request id is malformed.
             ProjectNotFound: The project is not the caller's.
             PermissionDenied: The caller may not make keys there.
         """
+        require_person(caller, "create API keys")
         now = self.clock.now()
         if wanted.expires_at is not None and wanted.expires_at <= now:
             raise InvalidArgument("expires_at", "A key expires in the future, or never.")

@@ -24,14 +24,10 @@ PERIOD: Final = """
     created_at >= now() - CAST(:days AS integer) * interval '1 day' AND created_at <= now()"""
 
 _TENANTS: Final = (Dimension.PROJECT, Dimension.TEAM)
-_OF_ONE: Final = (
-    Dimension.DAY,
-    Dimension.TARGET,
-    Dimension.MODEL,
-    Dimension.JOB_TYPE,
-    Dimension.API_KEY,
-)
-_OF_ALL: Final = (Dimension.DAY, Dimension.TARGET, Dimension.MODEL, Dimension.JOB_TYPE, *_TENANTS)
+# A team's member need have no part in its projects, so the keys of these are not theirs to see.
+_OF_TEAM: Final = (Dimension.DAY, Dimension.TARGET, Dimension.MODEL, Dimension.JOB_TYPE)
+_OF_PROJECT: Final = (*_OF_TEAM, Dimension.API_KEY)
+_OF_ALL: Final = (*_OF_TEAM, *_TENANTS)
 
 _NAMES: Final = {Dimension.DAY: "to_char(day, 'YYYY-MM-DD')"}
 _FIGURES: Final = tuple(field.name for field in fields(CostSums))
@@ -93,8 +89,8 @@ def _sums(where: str, dimensions: Sequence[Dimension]) -> str:
     """  # noqa: S608
 
 
-_PROJECT: Final = text(_sums("project_id = :scope_id AND", _OF_ONE))
-_TEAM: Final = text(_sums("team_id = :scope_id AND team_id <> '' AND", _OF_ONE))
+_PROJECT: Final = text(_sums("project_id = :scope_id AND", _OF_PROJECT))
+_TEAM: Final = text(_sums("team_id = :scope_id AND team_id <> '' AND", _OF_TEAM))
 _PLATFORM: Final = text(_sums("", _OF_ALL))
 
 

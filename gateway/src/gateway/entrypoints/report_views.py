@@ -56,7 +56,6 @@ def project_costs_view(response: pb.GetProjectReportResponse) -> ProjectCostsVie
 def team_costs_view(response: pb.GetTeamReportResponse) -> TeamCostsView:
     return TeamCostsView(
         team_id=response.team_id,
-        api_keys=_named(response.report.api_keys),
         **_report(response.report),
     )
 

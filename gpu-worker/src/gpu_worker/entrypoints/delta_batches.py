@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Final, TypeVar
+from typing import Final
 
 from gpu_worker.domain.generation import Delta, GenerationEvent
 
 # Events that may wait for a slow reader before the engine waits too.
 MOST_WAITING: Final = 64
-
-Event = TypeVar("Event")
 
 
 async def in_batches(
@@ -26,46 +24,40 @@ async def in_batches(
 
     Closing the generator closes `events`; what they raise comes after all they gave.
     """
-    queue: asyncio.Queue[GenerationEvent | Exception | None] = asyncio.Queue(MOST_WAITING)
-    reading = asyncio.create_task(_read(events, queue))
+    queue: asyncio.Queue[GenerationEvent] = asyncio.Queue(MOST_WAITING)
+    news = asyncio.Event()
+    # No task group, which would wrap the engine's errors, and the closing of this generator, too.
+    reading = asyncio.create_task(_read(events, queue, news))
+    reading.add_done_callback(lambda _: news.set())
     try:
         while True:
-            for event in _joined(await _all_that_waits(queue)):
-                if event is None:
-                    return
-                if isinstance(event, Exception):
-                    raise event
+            while queue.empty() and not reading.done():
+                news.clear()
+                await news.wait()
+            waiting = [queue.get_nowait() for _ in range(queue.qsize())]
+            if not waiting:
+                break
+            for event in _joined(waiting):
                 yield event
     finally:
         reading.cancel()
         await asyncio.wait({reading})
+        if not reading.cancelled():
+            reading.result()
 
 
 async def _read(
     events: AsyncGenerator[GenerationEvent, None],
-    queue: asyncio.Queue[GenerationEvent | Exception | None],
+    queue: asyncio.Queue[GenerationEvent],
+    news: asyncio.Event,
 ) -> None:
-    """Put every event into the queue, then what ended them: an error, or `None`."""
-    end: Exception | None = None
-    try:
-        async with aclosing(events):
-            async for event in events:
-                await queue.put(event)
-    except Exception as error:
-        end = error
-    await queue.put(end)
+    async with aclosing(events):
+        async for event in events:
+            await queue.put(event)
+            news.set()
 
 
-async def _all_that_waits(queue: asyncio.Queue[Event]) -> Sequence[Event]:
-    waiting = [await queue.get()]
-    while not queue.empty():
-        waiting.append(queue.get_nowait())
-    return waiting
-
-
-def _joined(
-    waiting: Sequence[GenerationEvent | Exception | None],
-) -> Iterator[GenerationEvent | Exception | None]:
+def _joined(waiting: Sequence[GenerationEvent]) -> Iterator[GenerationEvent]:
     deltas: list[Delta] = []
     for event in waiting:
         if isinstance(event, Delta):

@@ -24,7 +24,7 @@ class InferenceHandlers(pb_grpc.InferenceServiceServicer):
     async def Generate(
         self, request: pb.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.GenerateResponse]:
-        # Closed in this task when the caller goes away, which stops the engine.
+        # Closed when the caller goes away, which stops the engine.
         generation = self._generate(convert.prompt_from_proto(request))
         async with aclosing(in_batches(generation)) as events:
             async for event in events:

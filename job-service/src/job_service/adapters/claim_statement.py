@@ -30,9 +30,10 @@ _COLUMNS: Final = ", ".join(jobs.c.keys())
 # there are as many as there may be, none adds more jobs than bring it to one above what the last
 # one runs (`most`): those come later than the first job of each. `ranked` gives each job the place
 # in which it would run if every project added one at a time. Nothing is locked but what is taken,
-# and that is looked at again once it is locked. A limit that the planner can't know makes it read
-# the index in order rather than sort, also where it has not heard yet that a project has very many
-# jobs.
+# and that is looked at again once it is locked. `idle` is cut off without an order of its own: a
+# recursion gives its rows as it finds them, one project after the other. A limit that the planner
+# can't know makes it read the index in order rather than sort, also where it has not heard yet that
+# a project has very many jobs.
 CLAIM: Final = text(
     f"""
     WITH RECURSIVE running AS MATERIALIZED (

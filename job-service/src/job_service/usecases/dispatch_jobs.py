@@ -37,7 +37,8 @@ class Places:
     taken: int = 0
     _quiet_until: float = 0.0
     _try_at: float = 0.0
-    _refusals: int = 0
+    # Since the last completion; 0: nothing was refused.
+    _pause: float = 0.0
 
     def __post_init__(self) -> None:
         self.limit = self.most
@@ -49,13 +50,17 @@ class Places:
     def found_no_capacity(self) -> None:
         self.limit = max(1, min(self.limit, self.taken - 1))
         now = self.clock.monotonic()
+        if now >= self._quiet_until:
+            # Those of one round count once.
+            self._pause = min(2 * self._pause, MOST_QUIET_SECONDS) if self._pause else QUIET_SECONDS
         self._quiet_until = now + QUIET_SECONDS
-        self._try_at = now + min(QUIET_SECONDS * 2**self._refusals, MOST_QUIET_SECONDS)
-        self._refusals = min(self._refusals + 1, 10)
+        self._try_at = now + max(self._pause, QUIET_SECONDS)
 
     def found_capacity(self) -> None:
-        self._refusals = 0
-        if self.clock.monotonic() >= self._quiet_until:
+        self._pause = 0.0
+        now = self.clock.monotonic()
+        self._try_at = min(self._try_at, now + QUIET_SECONDS)
+        if now >= self._quiet_until:
             self.limit = min(self.most, self.limit + 1)
 
     def try_one_more(self) -> None:

@@ -89,7 +89,6 @@ class TeamCostsView(CostReportView):
     """What a team cost over all of its projects."""
 
     team_id: str
-    api_keys: list[NamedCostView]
 
 
 class PlatformCostsView(CostReportView):

@@ -106,8 +106,8 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key of one project. The secret is in this response and
-        nowhere else. The same `request_id` from the same caller returns the key
+        """Creates an API key of one project, for a person; a key makes no keys. The
+        secret is in this response and nowhere else. The same `request_id` from the same caller returns the key
         without its secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

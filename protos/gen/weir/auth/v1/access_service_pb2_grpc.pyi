@@ -50,8 +50,8 @@ class AccessServiceStub:
     default project stays: `DEFAULT_PROJECT_KEPT`.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateApiKeyRequest, _access_service_pb2.CreateApiKeyResponse]
-    """Creates an API key of one project. The secret is in this response and
-    nowhere else. The same `request_id` from the same caller returns the key
+    """Creates an API key of one project, for a person; a key makes no keys. The
+    secret is in this response and nowhere else. The same `request_id` from the same caller returns the key
     without its secret.
     """
     ExchangeApiKey: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ExchangeApiKeyRequest, _access_service_pb2.ExchangeApiKeyResponse]
@@ -81,8 +81,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     default project stays: `DEFAULT_PROJECT_KEPT`.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateApiKeyRequest, _access_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates an API key of one project. The secret is in this response and
-    nowhere else. The same `request_id` from the same caller returns the key
+    """Creates an API key of one project, for a person; a key makes no keys. The
+    secret is in this response and nowhere else. The same `request_id` from the same caller returns the key
     without its secret.
     """
     ExchangeApiKey: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ExchangeApiKeyRequest, _access_service_pb2.ExchangeApiKeyResponse]  # type: ignore[assignment]
@@ -139,8 +139,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CreateApiKeyResponse, _abc.Awaitable[_access_service_pb2.CreateApiKeyResponse]]:
-        """Creates an API key of one project. The secret is in this response and
-        nowhere else. The same `request_id` from the same caller returns the key
+        """Creates an API key of one project, for a person; a key makes no keys. The
+        secret is in this response and nowhere else. The same `request_id` from the same caller returns the key
         without its secret.
         """
 

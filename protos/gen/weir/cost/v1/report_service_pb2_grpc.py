@@ -27,9 +27,9 @@ if _version_not_supported:
 
 class ReportServiceStub:
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 
@@ -78,9 +78,9 @@ class ReportServiceStub:
 
 class ReportServiceServicer:
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 
@@ -93,8 +93,9 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTeamReport(self, request, context):
-        """Returns the same of a team, over all of its projects. Administrators only:
-        who is in a team is not known yet. An unknown team has cost nothing.
+        """Returns the same of a team, over all of its projects, but not by API key:
+        its members need have no part in a project. For people; others than members
+        get `TEAM_NOT_FOUND`. To administrators, an unknown team has cost nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,9 +188,9 @@ def add_ReportServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ReportService:
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 

@@ -28,9 +28,9 @@ GRPC_VERSION: str
 
 class ReportServiceStub:
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 
@@ -43,8 +43,9 @@ class ReportServiceStub:
     and API key.
     """
     GetTeamReport: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.GetTeamReportRequest, _report_service_pb2.GetTeamReportResponse]
-    """Returns the same of a team, over all of its projects. Administrators only:
-    who is in a team is not known yet. An unknown team has cost nothing.
+    """Returns the same of a team, over all of its projects, but not by API key:
+    its members need have no part in a project. For people; others than members
+    get `TEAM_NOT_FOUND`. To administrators, an unknown team has cost nothing.
     """
     GetPlatformReport: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.GetPlatformReportRequest, _report_service_pb2.GetPlatformReportResponse]
     """Returns what everything cost, and the ten dearest projects and teams.
@@ -68,9 +69,9 @@ class ReportServiceStub:
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 
@@ -80,8 +81,9 @@ class ReportServiceAsyncStub(ReportServiceStub):
     and API key.
     """
     GetTeamReport: _aio.UnaryUnaryMultiCallable[_report_service_pb2.GetTeamReportRequest, _report_service_pb2.GetTeamReportResponse]  # type: ignore[assignment]
-    """Returns the same of a team, over all of its projects. Administrators only:
-    who is in a team is not known yet. An unknown team has cost nothing.
+    """Returns the same of a team, over all of its projects, but not by API key:
+    its members need have no part in a project. For people; others than members
+    get `TEAM_NOT_FOUND`. To administrators, an unknown team has cost nothing.
     """
     GetPlatformReport: _aio.UnaryUnaryMultiCallable[_report_service_pb2.GetPlatformReportRequest, _report_service_pb2.GetPlatformReportResponse]  # type: ignore[assignment]
     """Returns what everything cost, and the ten dearest projects and teams.
@@ -104,9 +106,9 @@ class ReportServiceAsyncStub(ReportServiceStub):
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """What work has cost, from the ledger alone. Called by the gateway with the
-    token of a person or an API key. Reports of a project need `costs:read`
-    there; those of a team or of the whole platform a platform administrator,
-    else `PERMISSION_DENIED`. Periods are the `period_days` times 24 hours up to
+    token of a person or an API key. Reports of a project or a team need
+    `costs:read` there, the one of the whole platform a platform administrator,
+    who sees every team's, too. Periods are the `period_days` times 24 hours up to
     now; days are UTC.
     """
 
@@ -126,8 +128,9 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_service_pb2.GetTeamReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_report_service_pb2.GetTeamReportResponse, _abc.Awaitable[_report_service_pb2.GetTeamReportResponse]]:
-        """Returns the same of a team, over all of its projects. Administrators only:
-        who is in a team is not known yet. An unknown team has cost nothing.
+        """Returns the same of a team, over all of its projects, but not by API key:
+        its members need have no part in a project. For people; others than members
+        get `TEAM_NOT_FOUND`. To administrators, an unknown team has cost nothing.
         """
 
     @_abc_1.abstractmethod
