@@ -176,6 +176,10 @@ class PriceBook(Protocol):
         """Return versions without prices, latest `valid_from` first, from before a moment on."""
         ...
 
+    async def find_before(self, moment: datetime) -> PriceVersion | None:
+        """Return, with its prices, the version that is the latest until just before a moment."""
+        ...
+
     async def add(self, version: NewPriceVersion, request_id: str | None) -> PriceVersion | None:
         """Add a version; `None`, and nothing changed, where its name, moment or request is taken.
 
