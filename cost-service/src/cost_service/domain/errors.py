@@ -2,6 +2,7 @@
 
 from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.period import PeriodKind
+from cost_service.domain.prices import usd_text
 from service_kit.errors import ErrorCode, ServiceError
 
 
@@ -22,8 +23,12 @@ class BudgetExceeded(ServiceError):
         posted_nanousd: int,
         requested_nanousd: int,
     ) -> None:
+        left = max(0, cap_nanousd - reserved_nanousd - posted_nanousd)
+        # In the past tense, since a blocked job shows it for as long as it waits.
         super().__init__(
-            f"The {period_kind} budget of {scope} has too little left for this request.",
+            f"The {period_kind} budget of {scope} had ${usd_text(left)} left, and this request may "
+            f"cost up to ${usd_text(requested_nanousd)}: {scope.kind.whose_to_raise} can raise or "
+            "top it up.",
             metadata={
                 "scope_kind": scope.kind,
                 "scope_id": scope.scope_id,
@@ -45,7 +50,8 @@ class NoBudget(ServiceError):
 
     def __init__(self, scope: BudgetScope, requested_nanousd: int) -> None:
         super().__init__(
-            f"No budget is set for {scope}.",
+            f"No budget is set for {scope}, and this request may cost up to "
+            f"${usd_text(requested_nanousd)}: {scope.kind.whose_to_raise} can set one.",
             metadata={
                 "scope_kind": scope.kind,
                 "scope_id": scope.scope_id,
