@@ -24,8 +24,9 @@ from cost_service.usecases.list_job_entries import ListJobEntries
 from service_kit.database import open_engine
 from service_kit.errors import InvalidArgument, PermissionDenied
 from service_kit.paging import encode_page_token
+from service_kit.request_context import Caller
 
-from .conftest import OWNER, Money, check_books, empty
+from .conftest import ADMIN, OWNER, Money, check_books, empty
 
 
 @pytest.fixture
@@ -234,6 +235,22 @@ class TestEntries:
         for project_id, job_id in (("p2", "j1"), ("p1", "nobody")):
             with pytest.raises(JobCostNotFound):
                 await listing(OWNER, project_id, job_id, 0, "")
+
+    @pytest.mark.usefixtures("charged")
+    async def test_administrators_see_what_they_correct(self, money, listing):
+        """In no project or the right one; a key of an administrator is no administrator."""
+        await money.hold("held:1")
+
+        for project_id in ("", "p1"):
+            page, _ = await listing(ADMIN, project_id, "j1", 0, "")
+            assert [one.kind.value for one in page] == ["post"]
+        assert await listing(ADMIN, "", "held", 0, "") == ([], "")
+        for project_id, job_id in (("p2", "j1"), ("", "nobody")):
+            with pytest.raises(JobCostNotFound):
+                await listing(ADMIN, project_id, job_id, 0, "")
+        key = Caller("admin-1", "api_key", "admin", key_id="k1", project_id="p2")
+        with pytest.raises(JobCostNotFound):
+            await listing(key, "", "j1", 0, "")
 
     async def test_held_job_has_no_entries_yet(self, money, listing):
         """A job that is only held is there, with an empty list."""

@@ -209,7 +209,9 @@ class Corrections(Protocol):
 
     async def list_entries(
         self, project_id: str, job_id: str, after_entry_id: int, limit: int
-    ) -> Sequence[JobEntry]: ...
+    ) -> Sequence[JobEntry]:
+        """Return a job's entries in a project ("": in any), oldest first."""
+        ...
 
 
 class Audit(Protocol):
