@@ -164,7 +164,7 @@ class TestCorrections:
         first = await money.refund(60, "r2", admission=1)
 
         assert (latest.hold_id, first.hold_id) == ("j1:2", "j1:1")
-        with pytest.raises(NothingCharged):
+        with pytest.raises(NothingCharged, match="Job j1 has no admission 3 that was charged"):
             await money.refund(1, "r3", admission=3)
         await check_books(database)
 
@@ -188,7 +188,7 @@ async def test_what_was_not_charged_is_not_corrected(money):
     await money.void("voided:1")
 
     for job_id in ("held", "voided"):
-        with pytest.raises(NothingCharged):
+        with pytest.raises(NothingCharged, match=f"Job {job_id} was not charged"):
             await money.surcharge(1, "r1", job_id)
     with pytest.raises(JobCostNotFound):
         await money.refund(1, "r1", "nobody")
