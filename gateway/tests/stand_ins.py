@@ -323,7 +323,8 @@ def default_answers(issuer: TestIssuer) -> dict[str, Any]:
             price_versions=[a_price_version(prices=[])], next_page_token="next"
         ),
         "AddPriceVersion": lambda request, context: price_book_service_pb2.AddPriceVersionResponse(
-            price_version=a_price_version(request.price_version, prices=request.prices)
+            price_version=a_price_version(request.price_version, prices=request.prices),
+            lost_prices=request.prices[:1],
         ),
         "RefundJob": lambda request, context: correction_service_pb2.RefundJobResponse(
             entry=an_entry(

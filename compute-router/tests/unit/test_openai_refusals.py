@@ -93,6 +93,27 @@ def test_too_long_is_told_from_malformed(raw):
     assert Refusal(400, raw).error("yotta", "m", "chat").reason == "PROMPT_TOO_LONG"
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            body(type="exceed_context_size_error", n_prompt_tokens=9, n_ctx=4),
+            ": it has 9 tokens, and its model's context holds 4.",
+        ),
+        (
+            b'{"message": "The maximum context length is 10 tokens, you asked for more."}',
+            ": its model's context holds 10 tokens.",
+        ),
+        (body(code="context_length_exceeded"), "."),
+    ],
+)
+def test_lengths_are_told_where_they_are_known(raw, words):
+    """Numbers alone: nothing of the provider's text goes on."""
+    error = Refusal(400, raw).error("yotta", "m", "chat")
+
+    assert error.message == f"The prompt is too long for yotta{words}"
+
+
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b"{}", b'{"error": 3}', b"[" * 100_000])
 def test_unreadable_refusal_is_still_one(raw):
     """The status alone is enough."""

@@ -186,6 +186,20 @@ def test_vector_space_outlasts_an_absence(make_target):
         ask([away, cloud], operation=Operation.EMBEDDING, model="auto")
 
 
+def test_missing_workers_are_named_where_only_they_may_run_it(make_target):
+    """Whoever asks for local_only learns what is away, not only what the cloud may not do."""
+    local = make_target(available=False, models=(), status="no worker is registered")
+    cloud = make_target("yotta", own=False)
+
+    with pytest.raises(TargetUnavailable) as refused:
+        ask([local, cloud], residency=Residency.LOCAL_ONLY, model="auto")
+
+    assert refused.value.message == (
+        "No target may run auto now: local is unavailable (no worker is registered); yotta is not "
+        "our own hardware, and the request is local_only."
+    )
+
+
 def test_unknown_prices_estimate_zero(make_target):
     """Without a price book the decision stands, and says what it lacks."""
     decision = ask([make_target()], prices=None)

@@ -41,6 +41,11 @@ class TestSetBudget:
             await money.set_budget(101, "p2")
 
         assert refused.value.metadata["allocated_nanousd"] == str(DEFAULT_ALLOWANCE - 100)
+        assert refused.value.message == (
+            "The allowance of the project's owner is $0.00001, of which $0.0000099 are taken, and "
+            "this budget needs $0.000000101 more: lower another budget of the owner, or ask an "
+            "administrator for a larger allowance."
+        )
         assert await money.value("SELECT count(*) FROM allocations") == 1
         await money.set_budget(100, "p2")
 

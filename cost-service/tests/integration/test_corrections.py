@@ -24,8 +24,9 @@ from cost_service.usecases.list_job_entries import ListJobEntries
 from service_kit.database import open_engine
 from service_kit.errors import InvalidArgument, PermissionDenied
 from service_kit.paging import encode_page_token
+from service_kit.request_context import Caller
 
-from .conftest import OWNER, Money, check_books, empty
+from .conftest import ADMIN, OWNER, Money, check_books, empty
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ class TestCorrections:
         first = await money.refund(60, "r2", admission=1)
 
         assert (latest.hold_id, first.hold_id) == ("j1:2", "j1:1")
-        with pytest.raises(NothingCharged):
+        with pytest.raises(NothingCharged, match="Job j1 has no admission 3 that was charged"):
             await money.refund(1, "r3", admission=3)
         await check_books(database)
 
@@ -187,7 +188,7 @@ async def test_what_was_not_charged_is_not_corrected(money):
     await money.void("voided:1")
 
     for job_id in ("held", "voided"):
-        with pytest.raises(NothingCharged):
+        with pytest.raises(NothingCharged, match=f"Job {job_id} was not charged"):
             await money.surcharge(1, "r1", job_id)
     with pytest.raises(JobCostNotFound):
         await money.refund(1, "r1", "nobody")
@@ -234,6 +235,22 @@ class TestEntries:
         for project_id, job_id in (("p2", "j1"), ("p1", "nobody")):
             with pytest.raises(JobCostNotFound):
                 await listing(OWNER, project_id, job_id, 0, "")
+
+    @pytest.mark.usefixtures("charged")
+    async def test_administrators_see_what_they_correct(self, money, listing):
+        """In no project or the right one; a key of an administrator is no administrator."""
+        await money.hold("held:1")
+
+        for project_id in ("", "p1"):
+            page, _ = await listing(ADMIN, project_id, "j1", 0, "")
+            assert [one.kind.value for one in page] == ["post"]
+        assert await listing(ADMIN, "", "held", 0, "") == ([], "")
+        for project_id, job_id in (("p2", "j1"), ("", "nobody")):
+            with pytest.raises(JobCostNotFound):
+                await listing(ADMIN, project_id, job_id, 0, "")
+        key = Caller("admin-1", "api_key", "admin", key_id="k1", project_id="p2")
+        with pytest.raises(JobCostNotFound):
+            await listing(key, "", "j1", 0, "")
 
     async def test_held_job_has_no_entries_yet(self, money, listing):
         """A job that is only held is there, with an empty list."""

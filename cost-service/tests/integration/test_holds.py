@@ -85,6 +85,10 @@ class TestPlaceHold:
             "posted_nanousd": "0",
             "requested_nanousd": "301",
         }
+        assert refused.value.message == (
+            "The monthly budget of project p1 had $0.0000003 left, and this request may cost up to "
+            "$0.000000301: an owner or manager of the project can raise or top it up."
+        )
         assert await money.budget() == (1000, 700, 0)
         assert await money.value("SELECT count(*) FROM holds") == 1
 

@@ -70,7 +70,7 @@ class TestLoading:
 
         loaded = await load([*first, a_version(prices=(*others, PRICES[0]))])
 
-        assert loaded[1].added
+        assert (loaded[1].added, loaded[1].replaces, loaded[1].lost) == (True, "1", ())
         assert loaded[1].changes == (
             "local *: 1000 in, 1000 out -> 0.000000001 in, 0.000000002 out",
         )
@@ -84,6 +84,30 @@ class TestLoading:
 
         assert loaded[0].added
         assert await money.value("SELECT count(*) FROM price_versions") == 1
+
+    async def test_lost_prices_are_told(self, load):
+        """A file with one version alone is compared with what is stored, not with nothing."""
+        only_local = Price("local", "*", 240_000_000, 240_000_000)
+        model = Price("anthropic", "claude-sonnet-4", 3, 15)
+
+        loaded = await load([a_version(prices=(only_local, model))], dry_run=True)
+
+        assert loaded[0].replaces == "1"
+        assert "local *: 1000 in, 1000 out -> 0.24 in, 0.24 out" in loaded[0].changes
+        assert "yotta *: 10000 in, 10000 out -> no price" in loaded[0].changes
+        lost = [price.key for price in loaded[0].lost]
+        assert ("yotta", "*") in lost
+        assert ("anthropic", "claude-haiku-4.5") in lost
+        assert not {("local", "*"), model.key} & set(lost)
+
+    async def test_each_new_version_is_compared_with_the_one_until_it(self, load):
+        """Stored or new in the file: the latest before its own moment."""
+        first, second = a_version("2"), a_version("3", LATER + timedelta(days=1), PRICES[:1])
+
+        loaded = await load([first, second, a_version("4", LATER + timedelta(days=2))])
+
+        assert [one.replaces for one in loaded] == ["1", "2", "3"]
+        assert loaded[2].lost == ()
 
     async def test_changed_version_is_refused_with_everything_else(self, money, load):
         """A stored version never changes: its difference is told, and nothing is loaded."""
@@ -136,7 +160,10 @@ class TestCommand:
         bad = await command(text.replace("input_usd: 5", "input_usd: -5"))
 
         assert dry.exit_code == 0, dry.output
-        assert "version 2: would be added\n  local *: no price -> 5 in, 6 out" in dry.output
+        assert "version 2: would be added, compared with version 1\n" in dry.output
+        assert "  local *: 1000 in, 1000 out -> 5 in, 6 out\n" in dry.output
+        assert "  WARNING: anthropic claude-haiku-4.5, " in dry.output
+        assert "yotta * lose their price, and so get no work\n" in dry.output
         assert (done.exit_code, await current(money)) == (0, "2")
         assert changed.exit_code == 1
         assert "  stored local *: 5 in, 6 out -> 7 in, 6 out in the file" in changed.output
@@ -147,7 +174,7 @@ class TestCommand:
 class TestAdding:
     async def test_version_is_valid_at_once_without_a_moment(self, money, add):
         """Without `valid_from` new work is priced with it from now on."""
-        added = await add(a_version(valid_from=None))
+        added = (await add(a_version(valid_from=None))).version
 
         assert added.is_current
         assert added.prices == PRICES
@@ -155,10 +182,20 @@ class TestAdding:
 
     async def test_later_version_waits_for_its_moment(self, money, add):
         """A version with a moment to come is listed and not yet used."""
-        added = await add(a_version())
+        added = (await add(a_version())).version
 
         assert (added.is_current, added.valid_from) == (False, LATER)
         assert await current(money) == "1"
+
+    async def test_lost_prices_are_in_the_answer(self, add):
+        """Whoever forgets a target learns it from the answer, and from its repetition."""
+        first = await add(a_version(prices=PRICES[:1]))
+        again = await add(a_version(prices=PRICES[:1]))
+        whole = await add(a_version("3", LATER + timedelta(days=1)), "r2")
+
+        assert ("yotta", "*") in [price.key for price in first.lost]
+        assert again == first
+        assert whole.lost == ()
 
     async def test_only_administrators_add(self, money, add):
         """Everybody else is refused, before anything is looked at."""

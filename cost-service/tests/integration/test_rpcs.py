@@ -519,15 +519,19 @@ class TestAdministrators:
             listed = await corrections.ListJobEntries(
                 correction_pb.ListJobEntriesRequest(job_id="j1"), metadata=tenant
             )
+            seen = await corrections.ListJobEntries(
+                correction_pb.ListJobEntriesRequest(job_id="j1"), metadata=admin
+            )
             foreign = await outcome_of(
                 corrections.ListJobEntries,
                 correction_pb.ListJobEntriesRequest(project_id="project-1", job_id="j1"),
-                as_user(issuer, "admin-1", role="admin"),
+                as_user(issuer, "somebody-else"),
             )
 
         assert refused == (ErrorCode.PERMISSION_DENIED, "PERMISSION_DENIED")
         assert refunded.kind == correction_pb.LEDGER_ENTRY_KIND_REFUND
         assert [one.amount_nanousd for one in listed.entries] == [60, 20, 5]
+        assert seen == listed
         assert foreign == (ErrorCode.NOT_FOUND, "PROJECT_NOT_FOUND")
 
 

@@ -79,6 +79,10 @@ class TestApiKey:
             "api_key",
             "k1",
         )
+        assert refused.value.message == (
+            f"The {kind} budget of api key k1 had $0.00000004 left, and this request may cost up "
+            "to $0.000000041: an owner or manager of the key's project can raise or top it up."
+        )
 
         await money.clear(KEY, kind)
         assert figures(await money.shown(KEY)) == [(MONTHLY, False, 0, 0, 0)]

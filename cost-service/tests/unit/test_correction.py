@@ -36,10 +36,10 @@ def a_correction(**changes):
         ({"job_id": "j:1"}, "job_id"),
         ({"kind": EntryKind.POST}, "kind"),
         ({"admission": -1}, "admission"),
-        ({"amount_nanousd": 0}, "amount_nanousd"),
-        ({"amount_nanousd": -1}, "amount_nanousd"),
-        ({"amount_nanousd": 2**63}, "amount_nanousd"),
-        ({"kind": SURCHARGE, "amount_nanousd": MAX_SURCHARGE_NANOUSD + 1}, "amount_nanousd"),
+        ({"amount_nanousd": 0}, "amount"),
+        ({"amount_nanousd": -1}, "amount"),
+        ({"amount_nanousd": 2**63}, "amount"),
+        ({"kind": SURCHARGE, "amount_nanousd": MAX_SURCHARGE_NANOUSD + 1}, "amount"),
         ({"reason": " \0 "}, "reason"),
     ],
 )
@@ -49,6 +49,12 @@ def test_nonsense_is_refused(changes, field):
         a_correction(**changes)
 
     assert refused.value.metadata["field"] == field
+
+
+def test_limit_is_told_in_dollars():
+    """Whoever asks for too much learns how much there may be, in what they wrote it in."""
+    with pytest.raises(InvalidArgument, match=r"at most 1000000 US dollars\."):
+        a_correction(kind=SURCHARGE, amount_nanousd=MAX_SURCHARGE_NANOUSD + 1)
 
 
 def test_long_reasons_are_cut():

@@ -273,6 +273,16 @@ async def test_unknown_routes_have_the_shape_of_their_area(http):
     assert (method.status_code, method.json()["title"]) == (405, "METHOD_NOT_ALLOWED")
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/api/v1/jobs", "GET, POST"), ("/v1/chat/completions", "POST")]
+)
+async def test_every_allowed_method_is_named(http, path, allowed):
+    """Whichever route of the path has it."""
+    answer = await http.patch(path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 async def test_security_headers(http):
     """On every answer, errors too."""
     for path in ("/", "/api/v1/nothing", "/v1/models"):

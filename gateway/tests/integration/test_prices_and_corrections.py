@@ -67,6 +67,8 @@ async def test_version_is_added(http, script, person):
 
     assert answer.status_code == 201
     assert answer.headers["location"] == f"{VERSIONS}/2"
+    assert answer.json()["price_version"] == "2"
+    assert [one["target"] for one in answer.json()["lost_prices"]] == ["local"]
     request = script.last("AddPriceVersion").request
     assert (request.request_id, request.price_version, request.note) == ("k1", "2", "new")
     assert request.valid_from.seconds == 1_798_761_600

@@ -63,7 +63,14 @@ def test_amounts_are_exact(amount, nanousd):
 )
 def test_what_is_no_exact_amount_is_refused(amount):
     """No sign, no noise, no infinity, no float: nothing is rounded on the way in."""
-    with pytest.raises(ValueError, match=r"must be|decimals|too large"):
+    with pytest.raises(ValueError, match=r"must|decimals|too large"):
+        nanousd_from_usd(amount)
+
+
+@pytest.mark.parametrize("amount", [-5, Decimal("-5"), "-5", "-0"])
+def test_negative_amounts_are_called_so(amount):
+    """As a number or as a text: the same words, and nothing about whether 0 would do."""
+    with pytest.raises(ValueError, match=r"^must not be negative$"):
         nanousd_from_usd(amount)
 
 

@@ -108,6 +108,7 @@ def test_deltas_add_up_to_the_usage(steps, silent):
             {"type": "exceed_context_size_error", "n_prompt_tokens": 9, "n_ctx": 4},
             PromptTooLong,
         ),
+        ({"type": "exceed_context_size_error"}, PromptTooLong),
         ({"type": "invalid_request_error", "message": "secret"}, PromptRefused),
         ({"type": "server_error", "message": "secret"}, EngineFailed),
         ({}, EngineFailed),

@@ -55,6 +55,9 @@ class TestCreate:
         world.ledger.budget_nanousd = 0
         job = await world.create(a_submission())
         assert (job.state, job.failure_reason) == (JobState.BLOCKED, "BUDGET_EXCEEDED")
+        assert job.last_error == (
+            "Too little left. It would cost less with fewer max_tokens (here 100)."
+        )
         assert await world.store.settlements() == {}
 
     async def test_ledger_away_accepts_the_job(self, world):
@@ -198,6 +201,9 @@ class TestKeys:
         assert (caught.value.reason, caught.value.code) == (
             "BUDGET_EXCEEDED",
             ErrorCode.RESOURCE_EXHAUSTED,
+        )
+        assert caught.value.message == (
+            "Too little left. It would cost less with fewer max_tokens (here 100)."
         )
         await world.background.done()
         assert await world.store.keys() == {}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from job_fakes import ANSWER, BOOK, HELLO, LOCAL, SCOPES, TERMS, YOTTA, a_submission
 
+from job_service.domain.budget_scope import BudgetScope
 from job_service.domain.charge import Price, PriceBook
 from job_service.domain.dead_letter import DeadLetterFilter
 from job_service.domain.errors import (
@@ -19,7 +20,6 @@ from job_service.domain.errors import (
     QueueFull,
 )
 from job_service.domain.execution import Dispatching, Progress
-from job_service.domain.job import BudgetScope
 from job_service.domain.job_state import JobState
 from job_service.domain.settlement import SettlementKind
 from job_service.usecases import redrive_dead_letters

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from job_fakes import BOOK, HELLO, LOCAL, YOTTA
+from job_fakes import BOOK, EMBED, HELLO, LOCAL, SKILLED, YOTTA
 
 from job_service.domain.charge import (
     Offer,
@@ -17,6 +17,7 @@ from job_service.domain.charge import (
     judge_usage,
     terms_for,
 )
+from job_service.domain.cheaper_ways import cheaper_ways
 from job_service.domain.errors import ModelNotFound
 from job_service.domain.specification import AUTO, Message, Residency, Sampling
 from job_service.domain.targets import Model, Target, agree_terms, remembering, serves
@@ -53,6 +54,35 @@ class TestCost:
         cost = Price("t", "m", price, price).cost(Usage(tin, tout))
         exact_millionths = (tin + tout) * price
         assert 0 <= cost * 1_000_000 - exact_millionths < 1_000_000
+
+
+class TestCheaperWays:
+    """What a refused budget's caller is told to ask for."""
+
+    def test_what_lowers_the_worst_case_is_named(self):
+        """A shorter answer; and the local target, where another one made it dear."""
+        auto = replace(HELLO, model=AUTO)
+        told = cheaper_ways(auto, agree_terms(auto, (LOCAL, YOTTA), BOOK))
+        assert told == (
+            "It would cost less with fewer max_tokens (here 200) or local_only residency."
+        )
+
+    @pytest.mark.parametrize(
+        ("model", "residency", "targets"),
+        [
+            ("smol", Residency.ANY, (LOCAL, YOTTA)),
+            ("big", Residency.ANY, (LOCAL, YOTTA)),
+            (AUTO, Residency.LOCAL_ONLY, (LOCAL, YOTTA)),
+        ],
+    )
+    def test_local_is_named_only_where_it_helps(self, model, residency, targets):
+        """Not where the job runs there in any case, and not where it can't run there."""
+        asked = replace(HELLO, model=model, residency=residency)
+        assert "local_only" not in cheaper_ways(asked, agree_terms(asked, targets, BOOK))
+
+    def test_nothing_is_named_where_nothing_helps(self):
+        """A text to be embedded is as long as it is."""
+        assert cheaper_ways(EMBED, agree_terms(EMBED, (SKILLED,), BOOK)) == ""
 
 
 class TestHold:

@@ -235,6 +235,15 @@ class TestErrors:
 
 
 class TestCancel:
+    @pytest.mark.parametrize(
+        ("changes", "words"), [({}, "redrive it or purge it"), ({"purged_at": MOMENT}, "already")]
+    )
+    def test_dead_letter_says_what_can_be_done(self, changes, words):
+        """It is over, and yet there is something to decide, until it is purged."""
+        with pytest.raises(JobAlreadyFinished, match=words) as refused:
+            a_job(state=JobState.DEAD_LETTER, **changes).cancellation_requested()
+        assert ("redrive" in refused.value.message) is not bool(changes)
+
     @pytest.mark.parametrize("state", JobState)
     def test_every_state_says_what_cancelling_does(self, state):
         job = a_job(state=state)
@@ -326,16 +335,17 @@ class TestRetry:
             a_job(state=state).retried("t9")
 
     @pytest.mark.parametrize(
-        "job",
+        ("job", "why"),
         [
-            ended(JobState.COMPLETED),
-            ended(JobState.DEAD_LETTER, purged_at=MOMENT),
-            ended(JobState.FAILED, kind=JobKind.INTERACTIVE),
+            (ended(JobState.COMPLETED), "it is completed"),
+            (ended(JobState.COMPLETED, kind=JobKind.INTERACTIVE), "it is completed"),
+            (ended(JobState.DEAD_LETTER, purged_at=MOMENT), "its content was purged"),
+            (ended(JobState.FAILED, kind=JobKind.INTERACTIVE), "its caller is gone"),
         ],
-        ids=["completed", "purged", "interactive"],
+        ids=["completed", "answered", "purged", "interactive"],
     )
-    def test_what_never_runs_again_says_why(self, job):
-        with pytest.raises(JobNotRetryable):
+    def test_what_never_runs_again_says_why(self, job, why):
+        with pytest.raises(JobNotRetryable, match=f": {why}."):
             job.retried("t9")
 
     def test_unclear_work_is_the_persons_decision(self):

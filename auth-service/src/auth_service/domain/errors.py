@@ -167,7 +167,9 @@ class IdempotencyKeyReused(ServiceError):
     reason = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self) -> None:
-        super().__init__("This idempotency key was used before, with another request.")
+        super().__init__(
+            "This idempotency key was used before, with another request; use a new key."
+        )
 
 
 class DefaultProjectKept(ServiceError):

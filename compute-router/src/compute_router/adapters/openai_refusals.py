@@ -8,6 +8,7 @@ lost the server behind it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,9 @@ _TOO_LONG: Final = frozenset(
 )
 # vLLM has no code for it.
 _TOO_LONG_WORDS: Final = "maximum context length"
+# llama.cpp's fields, and the sentence of OpenAI and vLLM.
+_PROMPT_TOKENS: Final = re.compile(rb'"n_prompt_tokens": ?([0-9]{1,9})\b')
+_CONTEXT_TOKENS: Final = re.compile(rb'(?:"n_ctx": ?|maximum context length is )([0-9]{1,9})\b')
 # Envoy's and nginx's words for a server that was lost, maybe with the prompt.
 _UPSTREAM_LOST: Final = (
     b"upstream connect error",
@@ -88,7 +92,9 @@ class Refusal:
         words = _words(self.body)
         metadata = {"target": target, "status": str(self.status)}
         if self.status == 413 or _TOO_LONG_WORDS in words or any(c in words for c in _TOO_LONG):
-            return PromptRefused(PROMPT_TOO_LONG, f"The prompt is too long for {target}.", metadata)
+            known, sizes = _sizes(self.body)
+            message = f"The prompt is too long for {target}{known}."
+            return PromptRefused(PROMPT_TOO_LONG, message, {**metadata, **sizes})
         return PromptRefused(
             "INVALID_ARGUMENT", f"The target {target} can't take this request.", metadata
         )
@@ -106,6 +112,21 @@ def retry_after_of(headers: Mapping[str, str], now: datetime) -> timedelta | Non
             return None
         wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
     return min(wait, _MAX_WAIT) if wait > timedelta(0) else None
+
+
+def _sizes(body: bytes | bytearray) -> tuple[str, dict[str, str]]:
+    """Return what the refusal says about the lengths: numbers alone, and none of its words."""
+    has, holds = _PROMPT_TOKENS.search(body), _CONTEXT_TOKENS.search(body)
+    if holds is None:
+        return "", {}
+    context = holds[1].decode()
+    if has is None:
+        return f": its model's context holds {context} tokens", {"context_tokens": context}
+    tokens = has[1].decode()
+    return (
+        f": it has {tokens} tokens, and its model's context holds {context}",
+        {"tokens": tokens, "context_tokens": context},
+    )
 
 
 def _words(body: bytes | bytearray) -> str:

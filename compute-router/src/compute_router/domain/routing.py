@@ -6,7 +6,7 @@ load -> price
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -252,8 +252,7 @@ def _nobody(given: Deliberation) -> RanNothing:
         if any(query.operation in model.operations for model in models)
     ]
     if able:
-        why = dict(given.excluded)
-        return TargetUnavailable(query.model, "; ".join(f"{name} is {why[name]}" for name in able))
+        return TargetUnavailable(query.model, _why_none(given, able))
     allowed = [t for t in given.targets if t.own or query.residency is not Residency.LOCAL_ONLY]
     if any(not target.available and not target.models for target in allowed):
         # Who knows what it serves when it is back?
@@ -263,6 +262,19 @@ def _nobody(given: Deliberation) -> RanNothing:
     if query.model != AUTO and any(target.available for target in given.targets):
         return ModelNotServed(query.model)
     return NoCapacity(query.model)
+
+
+def _why_none(given: Deliberation, able: Collection[str]) -> str:
+    """Return why none of those that could run the prompt may, and which own ones are missing."""
+    excluded = dict(given.excluded)
+    said = []
+    for target in given.targets:
+        why = excluded[target.name]
+        if why is Exclusion.RESIDENCY and target.name in able:
+            said.append(f"{target.name} is not our own hardware, and the request is local_only")
+        elif why is Exclusion.UNAVAILABLE and (target.own or target.name in able):
+            said.append(f"{target.name} is unavailable ({target.status})")
+    return "; ".join(said)
 
 
 def _decision(given: Deliberation) -> RouteDecision:

@@ -90,7 +90,8 @@ _ADD: Final = text(
 _LIST: Final = text(
     f"""
     SELECT {_COLUMNS} FROM ledger
-    WHERE job_id = :job_id AND project_id = :project_id AND entry_id > :after
+    WHERE job_id = :job_id AND entry_id > :after
+      AND (CAST(:project_id AS text) = '' OR project_id = :project_id)
     ORDER BY entry_id LIMIT :limit
     """  # noqa: S608
 )

@@ -26,6 +26,9 @@ _LIST: Final = text(
     f"{_VERSIONS} WHERE CAST(:before AS timestamptz) IS NULL OR v.valid_from < :before "
     "ORDER BY v.valid_from DESC LIMIT :limit"
 )
+_BEFORE: Final = text(
+    f"{_VERSIONS} WHERE v.valid_from < :moment ORDER BY v.valid_from DESC LIMIT 1"
+)
 _PRICES: Final = text(
     "SELECT target, model, input_nanousd_per_million, output_nanousd_per_million "
     "FROM prices WHERE price_version = :price_version ORDER BY target, model"
@@ -77,6 +80,10 @@ class PostgresPriceBook:
     async def list_versions(self, before: datetime | None, limit: int) -> Sequence[PriceVersion]:
         found = await self._session.execute(_LIST, {"before": before, "limit": limit})
         return [_to_version(row, ()) for row in found]
+
+    async def find_before(self, moment: datetime) -> PriceVersion | None:
+        found = await self._session.execute(_BEFORE, {"moment": moment})
+        return await self._with_prices(found.one_or_none())
 
     async def add(self, version: NewPriceVersion, request_id: str | None) -> PriceVersion | None:
         added = await self._session.execute(

@@ -23,6 +23,13 @@ class BudgetScopeKind(StrEnum):
         return self is not BudgetScopeKind.API_KEY
 
     @property
+    def whose_to_raise(self) -> str:
+        """Who sets its caps, as a person is told whom to ask."""
+        if self is BudgetScopeKind.API_KEY:
+            return "an owner or manager of the key's project"
+        return f"an owner or manager of the {self.value}"
+
+    @property
     def id_name(self) -> str:
         """What its id is called, in logs as elsewhere: `project_id`, `team_id` or `api_key_id`."""
         return f"{self.value}_id"

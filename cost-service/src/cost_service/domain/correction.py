@@ -9,6 +9,7 @@ from typing import Final
 from cost_service.domain.budget_alert import BudgetAlert
 from cost_service.domain.errors import RefundExceedsCharge
 from cost_service.domain.names import MAX_NANOUSD, kept_text, require_id, require_request_id
+from cost_service.domain.prices import usd_text
 from cost_service.domain.settlement import EntryKind
 from service_kit.errors import InvalidArgument
 
@@ -37,7 +38,7 @@ class Correction:
         most = MAX_NANOUSD if self.kind is EntryKind.REFUND else MAX_SURCHARGE_NANOUSD
         if not 0 < self.amount_nanousd <= most:
             raise InvalidArgument(
-                "amount_nanousd", "The amount must be more than 0, within reason."
+                "amount", f"The amount must be more than 0 and at most {usd_text(most)} US dollars."
             )
         object.__setattr__(self, "reason", kept_text(self.reason.strip()))
         if not self.reason:

@@ -2,6 +2,7 @@
 
 from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.period import PeriodKind
+from cost_service.domain.prices import usd_text
 from service_kit.errors import ErrorCode, ServiceError
 
 
@@ -22,8 +23,12 @@ class BudgetExceeded(ServiceError):
         posted_nanousd: int,
         requested_nanousd: int,
     ) -> None:
+        left = max(0, cap_nanousd - reserved_nanousd - posted_nanousd)
+        # In the past tense, since a blocked job shows it for as long as it waits.
         super().__init__(
-            f"The {period_kind} budget of {scope} has too little left for this request.",
+            f"The {period_kind} budget of {scope} had ${usd_text(left)} left, and this request may "
+            f"cost up to ${usd_text(requested_nanousd)}: {scope.kind.whose_to_raise} can raise or "
+            "top it up.",
             metadata={
                 "scope_kind": scope.kind,
                 "scope_id": scope.scope_id,
@@ -45,7 +50,8 @@ class NoBudget(ServiceError):
 
     def __init__(self, scope: BudgetScope, requested_nanousd: int) -> None:
         super().__init__(
-            f"No budget is set for {scope}.",
+            f"No budget is set for {scope}, and this request may cost up to "
+            f"${usd_text(requested_nanousd)}: {scope.kind.whose_to_raise} can set one.",
             metadata={
                 "scope_kind": scope.kind,
                 "scope_id": scope.scope_id,
@@ -78,7 +84,9 @@ class IdempotencyKeyReused(ServiceError):
     reason = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self) -> None:
-        super().__init__("This idempotency key was used before, with another request.")
+        super().__init__(
+            "This idempotency key was used before, with another request; use a new key."
+        )
 
 
 class HoldSettled(ServiceError):
@@ -103,7 +111,10 @@ class AllowanceExceeded(ServiceError):
         self, *, amount_nanousd: int, allocated_nanousd: int, requested_nanousd: int
     ) -> None:
         super().__init__(
-            "The allowance of the project's owner does not cover this budget.",
+            f"The allowance of the project's owner is ${usd_text(amount_nanousd)}, of which "
+            f"${usd_text(allocated_nanousd)} are taken, and this budget needs "
+            f"${usd_text(requested_nanousd)} more: lower another budget of the owner, or ask an "
+            "administrator for a larger allowance.",
             metadata={
                 "amount_nanousd": str(amount_nanousd),
                 "allocated_nanousd": str(allocated_nanousd),
@@ -164,13 +175,19 @@ class PriceVersionExists(ServiceError):
 
 
 class NothingCharged(ServiceError):
-    """The job has no charge (yet) that could be corrected."""
+    """The job, or the admission of it that is named, has no charge that could be corrected."""
 
     code = ErrorCode.FAILED_PRECONDITION
     reason = "NOTHING_CHARGED"
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id} was not charged.", metadata={"job_id": job_id})
+    def __init__(self, job_id: str, admission: int) -> None:
+        if not admission:
+            super().__init__(f"Job {job_id} was not charged.", metadata={"job_id": job_id})
+            return
+        super().__init__(
+            f"Job {job_id} has no admission {admission} that was charged.",
+            metadata={"job_id": job_id, "admission": str(admission)},
+        )
 
 
 class RefundExceedsCharge(ServiceError):
@@ -181,7 +198,7 @@ class RefundExceedsCharge(ServiceError):
 
     def __init__(self, hold_id: str, *, left_nanousd: int, requested_nanousd: int) -> None:
         super().__init__(
-            "The refund is more than what is left of the charge.",
+            f"The refund is more than the ${usd_text(left_nanousd)} that are left of the charge.",
             metadata={
                 "hold_id": hold_id,
                 "left_nanousd": str(left_nanousd),

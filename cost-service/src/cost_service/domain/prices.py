@@ -137,6 +137,21 @@ def price_changes(before: Iterable[Price], after: Iterable[Price]) -> Iterator[s
             yield f"{' '.join(key)}: {_shown(old.get(key))} -> {_shown(new.get(key))}"
 
 
+def lost_prices(before: Iterable[Price], after: Iterable[Price]) -> tuple[Price, ...]:
+    """Return the prices that nothing replaces: what only they covered gets no work any more."""
+    kept = {price.key for price in after}
+    return tuple(
+        price
+        for price in sorted(before, key=lambda one: one.key)
+        if price.key not in kept and (price.target, ANY_MODEL) not in kept
+    )
+
+
+def names_of(prices: Iterable[Price]) -> str:
+    """Return of what they are the prices: `local *, yotta big`."""
+    return ", ".join(" ".join(price.key) for price in prices)
+
+
 def _shown(price: Price | None) -> str:
     if price is None:
         return "no price"

@@ -9,6 +9,7 @@ from cost_service.domain.budget_scope import BudgetScope
 from cost_service.domain.errors import IdempotencyKeyReused
 from cost_service.domain.names import MAX_NANOUSD, require_request_id
 from cost_service.domain.period import PeriodKind
+from cost_service.domain.prices import usd_text
 from service_kit.errors import InvalidArgument
 
 
@@ -23,13 +24,17 @@ class TopUp:
 
     def __post_init__(self) -> None:
         if not 0 < self.amount_nanousd <= MAX_NANOUSD:
-            raise InvalidArgument("amount_nanousd", "The amount must be more than 0.")
+            raise InvalidArgument("amount", "The amount must be more than 0.")
         require_request_id(self.request_id)
 
     def added_to(self, cap_nanousd: int) -> int:
         """Return the cap afterwards."""
         if cap_nanousd > MAX_NANOUSD - self.amount_nanousd:
-            raise InvalidArgument("amount_nanousd", "The cap would be too large.")
+            raise InvalidArgument(
+                "amount",
+                f"The budget would be more than {usd_text(MAX_NANOUSD)} US dollars, the most there "
+                "can be.",
+            )
         return cap_nanousd + self.amount_nanousd
 
 

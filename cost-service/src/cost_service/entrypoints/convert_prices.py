@@ -10,6 +10,7 @@ from weir.cost.v1 import price_service_pb2 as price_pb
 
 from cost_service.domain.prices import NewPriceVersion, Price, PriceVersion
 from cost_service.entrypoints.convert import price_to_proto
+from cost_service.usecases.add_price_version import AddedPriceVersion
 from service_kit.errors import InvalidArgument
 from service_kit.timestamps import timestamp
 
@@ -30,6 +31,13 @@ def version_to_proto(version: PriceVersion) -> pb.PriceVersion:
         note=version.note,
         prices=[price_to_proto(price) for price in version.prices],
         is_current=version.is_current,
+    )
+
+
+def added_to_proto(added: AddedPriceVersion) -> pb.AddPriceVersionResponse:
+    return pb.AddPriceVersionResponse(
+        price_version=version_to_proto(added.version),
+        lost_prices=[price_to_proto(price) for price in added.lost],
     )
 
 

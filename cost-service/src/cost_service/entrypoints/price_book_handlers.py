@@ -48,7 +48,7 @@ class PriceBookHandlers(pb_grpc.PriceBookServiceServicer):
     async def AddPriceVersion(
         self, request: pb.AddPriceVersionRequest, context: Context
     ) -> pb.AddPriceVersionResponse:
-        version = await self._add_price_version(
+        added = await self._add_price_version(
             caller(), request.request_id, convert_prices.version_from_proto(request)
         )
-        return pb.AddPriceVersionResponse(price_version=convert_prices.version_to_proto(version))
+        return convert_prices.added_to_proto(added)

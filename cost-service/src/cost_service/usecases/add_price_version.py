@@ -8,7 +8,13 @@ import structlog
 
 from cost_service.domain.errors import IdempotencyKeyReused, PriceVersionExists
 from cost_service.domain.names import require_request_id
-from cost_service.domain.prices import NewPriceVersion, PriceVersion
+from cost_service.domain.prices import (
+    NewPriceVersion,
+    Price,
+    PriceVersion,
+    lost_prices,
+    names_of,
+)
 from cost_service.usecases.actor import actor_of
 from cost_service.usecases.platform_admin import require_platform_admin
 from cost_service.usecases.ports import UnitOfWork, UnitOfWorkFactory
@@ -19,6 +25,14 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class AddedPriceVersion:
+    """A version that was added, and the prices of the one before that nothing replaces."""
+
+    version: PriceVersion
+    lost: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AddPriceVersion:
     """Adds a version that is valid from now on or later: what was agreed is never repriced."""
 
@@ -26,7 +40,7 @@ class AddPriceVersion:
 
     async def __call__(
         self, caller: Caller, request_id: str, version: NewPriceVersion
-    ) -> PriceVersion:
+    ) -> AddedPriceVersion:
         """Return the version; the same request again returns the first one.
 
         Raises:
@@ -40,7 +54,7 @@ class AddPriceVersion:
         async with self.unit_of_work() as work:
             added = await _find_added(work, request_id, version)
             if added is not None:
-                return added
+                return await _with_losses(work, added)
             if version.valid_from is not None and version.valid_from < await work.prices.now():
                 raise InvalidArgument("valid_from", "A version can't be valid from the past on.")
             added = await work.prices.add(version, request_id)
@@ -49,15 +63,27 @@ class AddPriceVersion:
                 repeated = await _find_added(work, request_id, version)
                 if repeated is None:
                     raise PriceVersionExists(version.price_version)
-                return repeated
+                return await _with_losses(work, repeated)
             await work.audit.add(
                 "price_version.added",
                 actor=actor_of(caller),
                 subject=f"price version {added.price_version}",
                 details={"valid_from": added.valid_from.isoformat(), "prices": len(added.prices)},
             )
+            told = await _with_losses(work, added)
         log.info("price_version.added", price_version=added.price_version)
-        return added
+        if told.lost:
+            log.warning(
+                "price_version.prices_lost",
+                price_version=added.price_version,
+                lost=names_of(told.lost),
+            )
+        return told
+
+
+async def _with_losses(work: UnitOfWork, added: PriceVersion) -> AddedPriceVersion:
+    before = await work.prices.find_before(added.valid_from)
+    return AddedPriceVersion(added, lost_prices(before.prices if before else (), added.prices))
 
 
 async def _find_added(

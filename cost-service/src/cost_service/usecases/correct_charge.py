@@ -75,7 +75,7 @@ async def _book(work: UnitOfWork, correction: Correction) -> BookedCorrection | 
     if charge is None:
         if not await work.corrections.knows_job(correction.job_id):
             raise JobCostNotFound(correction.job_id)
-        raise NothingCharged(correction.job_id)
+        raise NothingCharged(correction.job_id, correction.admission)
     # The same request may have been booked while we waited for the lock.
     booked = await _find_booked(work, correction)
     if booked is not None:

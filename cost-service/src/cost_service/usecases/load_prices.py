@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import structlog
 
 from cost_service.domain.errors import PriceVersionExists
-from cost_service.domain.prices import NewPriceVersion, price_changes
+from cost_service.domain.prices import (
+    NewPriceVersion,
+    Price,
+    PriceVersion,
+    lost_prices,
+    names_of,
+    price_changes,
+)
 from cost_service.usecases.ports import UnitOfWork, UnitOfWorkFactory
 
 log = structlog.get_logger(__name__)
@@ -18,13 +25,16 @@ log = structlog.get_logger(__name__)
 class LoadedVersion:
     """What became of one version of the file.
 
-    `refused` says why it can't be added. `changes` are, for a new version, what it changes against
-    the one before it in the file.
+    `refused` says why it can't be added. For a new version, `replaces` names the one that is valid
+    until its moment, stored or new above it in the file ("" where there is none); `changes` is
+    what it changes against that, and `lost` are the prices of that which nothing replaces.
     """
 
     price_version: str
     added: bool
+    replaces: str = ""
     changes: tuple[str, ...] = ()
+    lost: tuple[Price, ...] = ()
     refused: tuple[str, ...] = ()
 
 
@@ -61,7 +71,7 @@ class LoadPrices:
                 return judged
             for version, one in zip(versions, judged, strict=True):
                 if one.added:
-                    await _add(work, version)
+                    await _add(work, version, one.lost)
         return judged
 
 
@@ -69,20 +79,34 @@ async def _judged(
     work: UnitOfWork, versions: Sequence[NewPriceVersion]
 ) -> tuple[LoadedVersion, ...]:
     judged = []
-    before: NewPriceVersion | None = None
+    new: list[PriceVersion] = []
     for version in versions:
         stored = await work.prices.find(version.price_version)
         if stored is not None:
             refused = version.differences(stored)
             judged.append(LoadedVersion(version.price_version, added=False, refused=refused))
-        else:
-            changes = tuple(price_changes(before.prices if before else (), version.prices))
-            judged.append(LoadedVersion(version.price_version, added=True, changes=changes))
-        before = version
+            continue
+        moment = version.valid_from or await work.prices.now()
+        known = (await work.prices.find_before(moment), *new)
+        earlier = [one for one in known if one is not None and one.valid_from < moment]
+        before = max(earlier, key=lambda one: one.valid_from, default=None)
+        judged.append(_compared(version, before))
+        new.append(PriceVersion(version.price_version, moment, version.note, False, version.prices))
     return tuple(judged)
 
 
-async def _add(work: UnitOfWork, version: NewPriceVersion) -> None:
+def _compared(version: NewPriceVersion, before: PriceVersion | None) -> LoadedVersion:
+    old = before.prices if before else ()
+    return LoadedVersion(
+        version.price_version,
+        added=True,
+        replaces=before.price_version if before else "",
+        changes=tuple(price_changes(old, version.prices)),
+        lost=lost_prices(old, version.prices),
+    )
+
+
+async def _add(work: UnitOfWork, version: NewPriceVersion, lost: tuple[Price, ...]) -> None:
     if await work.prices.add(version, None) is None:
         # Another start loads the same file at this moment, or the moment is another version's.
         stored = await work.prices.find(version.price_version)
@@ -96,3 +120,9 @@ async def _add(work: UnitOfWork, version: NewPriceVersion) -> None:
         details={"prices": len(version.prices)},
     )
     log.info("price_version.loaded", price_version=version.price_version)
+    if lost:
+        log.warning(
+            "price_version.prices_lost",
+            price_version=version.price_version,
+            lost=names_of(lost),
+        )

@@ -176,6 +176,10 @@ class PriceBook(Protocol):
         """Return versions without prices, latest `valid_from` first, from before a moment on."""
         ...
 
+    async def find_before(self, moment: datetime) -> PriceVersion | None:
+        """Return, with its prices, the version that is the latest until just before a moment."""
+        ...
+
     async def add(self, version: NewPriceVersion, request_id: str | None) -> PriceVersion | None:
         """Add a version; `None`, and nothing changed, where its name, moment or request is taken.
 
@@ -205,7 +209,9 @@ class Corrections(Protocol):
 
     async def list_entries(
         self, project_id: str, job_id: str, after_entry_id: int, limit: int
-    ) -> Sequence[JobEntry]: ...
+    ) -> Sequence[JobEntry]:
+        """Return a job's entries in a project ("": in any), oldest first."""
+        ...
 
 
 class Audit(Protocol):

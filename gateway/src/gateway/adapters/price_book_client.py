@@ -30,7 +30,7 @@ class PriceBookClient:
             )
         return response
 
-    async def add_version(self, request: pb.AddPriceVersionRequest) -> pb.PriceVersion:
+    async def add_version(self, request: pb.AddPriceVersionRequest) -> pb.AddPriceVersionResponse:
         with rpc_errors():
-            response = await self._book.AddPriceVersion(request)
-        return response.price_version
+            response: pb.AddPriceVersionResponse = await self._book.AddPriceVersion(request)
+        return response

@@ -30,14 +30,19 @@ def nanousd_from_usd(value: object) -> int:
         ValueError: It is negative, not finite, finer than a nano-dollar, or too large.
     """
     if isinstance(value, str):
-        if _PLAIN_DECIMAL.fullmatch(value) is None:
+        digits = value.removeprefix("-")
+        if _PLAIN_DECIMAL.fullmatch(digits) is None:
             raise ValueError("must be an amount such as 12.50, with at most 9 decimals")
+        if digits != value:
+            raise ValueError("must not be negative")
         value = Decimal(value)
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise ValueError("must be a number of US dollars")
     amount = Decimal(value)
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("must be 0 or more")
+    if not amount.is_finite():
+        raise ValueError("must be a number of US dollars")
+    if amount < 0:
+        raise ValueError("must not be negative")
     if amount > _MAX_USD:
         raise ValueError("is too large")
     return 0 if amount == 0 else _exact_nanousd(amount)

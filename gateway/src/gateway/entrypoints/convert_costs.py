@@ -12,6 +12,7 @@ from gateway.domain.money import usd_view
 from gateway.entrypoints.convert import time_of
 from gateway.entrypoints.schemas.corrections import LedgerEntryView
 from gateway.entrypoints.schemas.prices import (
+    AddedPriceVersionView,
     AddPriceVersionBody,
     PriceVersionSummaryView,
     PriceVersionView,
@@ -64,17 +65,25 @@ def price_version_view(version: book_pb.PriceVersion) -> PriceVersionView:
         valid_from=time_of(version.valid_from),
         note=version.note,
         is_current=version.is_current,
-        prices=[
-            PriceView(
-                target=price.target,
-                model=price.model,
-                input_usd_per_million=usd_view(price.input_nanousd_per_million),
-                input_nanousd_per_million=price.input_nanousd_per_million,
-                output_usd_per_million=usd_view(price.output_nanousd_per_million),
-                output_nanousd_per_million=price.output_nanousd_per_million,
-            )
-            for price in version.prices
-        ],
+        prices=[_price_view(price) for price in version.prices],
+    )
+
+
+def added_price_version_view(added: book_pb.AddPriceVersionResponse) -> AddedPriceVersionView:
+    return AddedPriceVersionView(
+        **dict(price_version_view(added.price_version)),
+        lost_prices=[_price_view(price) for price in added.lost_prices],
+    )
+
+
+def _price_view(price: price_pb.Price) -> PriceView:
+    return PriceView(
+        target=price.target,
+        model=price.model,
+        input_usd_per_million=usd_view(price.input_nanousd_per_million),
+        input_nanousd_per_million=price.input_nanousd_per_million,
+        output_usd_per_million=usd_view(price.output_nanousd_per_million),
+        output_nanousd_per_million=price.output_nanousd_per_million,
     )
 
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from gateway.entrypoints.errors import EdgeError
 from service_kit.errors import ErrorCode, ServiceError
@@ -56,6 +57,7 @@ _OPENAI_TYPE_BY_STATUS: Final = {
 
 _QUOTA_REASONS: Final = frozenset({"BUDGET_EXCEEDED", "NO_BUDGET"})
 _DEFAULT_RETRY_SECONDS: Final = "1"
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def is_openai_path(path: str) -> bool:
@@ -158,6 +160,18 @@ def _param(location: Sequence[Any]) -> str | None:
     return text[:200] or None
 
 
+def _allowed_methods(request: Request) -> list[str]:
+    """Return what may be done with the path: the framework names the first route's methods only."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
 def install(app: FastAPI) -> None:
     """Render every error that a route of the app raises."""
 
@@ -184,9 +198,10 @@ def install(app: FastAPI) -> None:
         reason = {404: "ROUTE_NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(
             error.status_code, "REQUEST_REFUSED"
         )
-        refused = EdgeError(
-            error.status_code, reason, str(error.detail), headers=dict(error.headers or {})
-        )
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed_methods(request))
+        refused = EdgeError(error.status_code, reason, str(error.detail), headers=headers)
         return error_response(request.scope["path"], refused)
 
     app.add_exception_handler(ServiceError, render)

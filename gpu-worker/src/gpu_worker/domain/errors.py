@@ -6,12 +6,16 @@ from service_kit.errors import ErrorCode, ServiceError
 
 
 class PromptTooLong(ServiceError):
+    """The prompt does not fit into the model's context. A size of 0 is one that is not known."""
+
     code = ErrorCode.INVALID_ARGUMENT
     reason = "PROMPT_TOO_LONG"
 
     def __init__(self, tokens: int, context_tokens: int) -> None:
         super().__init__(
-            f"The prompt has {tokens} tokens; the model's context holds {context_tokens}.",
+            f"The prompt has {tokens} tokens; the model's context holds {context_tokens}."
+            if tokens and context_tokens
+            else "The prompt is longer than the model's context.",
             metadata={"tokens": str(tokens), "context_tokens": str(context_tokens)},
         )
 

@@ -62,9 +62,11 @@ class JobAlreadyFinished(ServiceError):
     code = ErrorCode.FAILED_PRECONDITION
     reason = "JOB_ALREADY_FINISHED"
 
-    def __init__(self, job_id: str, state: str) -> None:
+    def __init__(self, job_id: str, state: str, *, is_dead_letter: bool = False) -> None:
+        way_on = "; redrive it or purge it among the dead letters" if is_dead_letter else ""
         super().__init__(
-            f"Job {job_id} is already {state}.", metadata={"job_id": job_id, "state": state}
+            f"Job {job_id} is already {state}{way_on}.",
+            metadata={"job_id": job_id, "state": state},
         )
 
 
@@ -114,7 +116,9 @@ class IdempotencyKeyReused(ServiceError):
     reason = "IDEMPOTENCY_KEY_REUSED"
 
     def __init__(self) -> None:
-        super().__init__("This idempotency key was used before, with another request.")
+        super().__init__(
+            "This idempotency key was used before, with another request; use a new key."
+        )
 
 
 class IdempotencyKeyInFlight(ServiceError):

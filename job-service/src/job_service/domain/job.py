@@ -197,7 +197,7 @@ class Job(EndingJob):
             JobAlreadyFinished: The job reached a final state before.
         """
         if self.state.is_final:
-            raise JobAlreadyFinished(self.id, self.state)
+            raise JobAlreadyFinished(self.id, self.state, is_dead_letter=self.is_dead_letter)
         if self.state is JobState.RUNNING:
             return replace(self, cancel_requested=True)
         return replace(
@@ -221,10 +221,10 @@ class Job(EndingJob):
         """
         if not self.state.is_final:
             raise JobNotFinished(self.id)
-        if not self.is_queued:
-            raise JobNotRetryable(self.id, "its caller is gone")
         if self.state is JobState.COMPLETED:
             raise JobNotRetryable(self.id, "it is completed")
+        if not self.is_queued:
+            raise JobNotRetryable(self.id, "its caller is gone")
         if self.purged_at is not None:
             raise JobNotRetryable(self.id, "its content was purged")
         return Job(

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from job_service.domain.cheaper_ways import cheaper_ways
 from job_service.domain.errors import ModelNotFound, OperationNotServed
 from job_service.domain.job import Job
 from job_service.domain.job_state import JobState
@@ -85,7 +86,8 @@ class AdmitJob:
         if error.reason in _REFUSALS:
             if job.state is JobState.BLOCKED:
                 return None
-            return await self._store(job, job.refused(error.reason, error.message))
+            told = f"{error.message} {cheaper_ways(job.specification, job.agreed)}".rstrip()
+            return await self._store(job, job.refused(error.reason, told))
         if error.code in _PASSING:
             raise error
         log.error("job.hold_rejected", job_id=job.id, reason=error.reason, error=error.message)

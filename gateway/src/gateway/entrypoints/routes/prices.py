@@ -14,6 +14,7 @@ from gateway.entrypoints.dependencies import (
     IdempotencyKey,
 )
 from gateway.entrypoints.schemas.prices import (
+    AddedPriceVersionView,
     AddPriceVersionBody,
     PriceVersionsView,
     PriceVersionView,
@@ -67,11 +68,11 @@ async def add_price_version(
     edge: EdgeParts,
     _: CurrentCaller,
     request_id: IdempotencyKey,
-) -> PriceVersionView:
+) -> AddedPriceVersionView:
     """Add a version; for administrators, in person. What was agreed before keeps its prices."""
     # Without a key a repetition is refused, since the name is taken.
-    version = await edge.prices.add_version(
+    added = await edge.prices.add_version(
         convert_costs.add_price_version_request(body, request_id or new_id())
     )
-    response.headers["Location"] = f"{router.prefix}/versions/{version.price_version}"
-    return convert_costs.price_version_view(version)
+    response.headers["Location"] = f"{router.prefix}/versions/{added.price_version.price_version}"
+    return convert_costs.added_price_version_view(added)

@@ -67,6 +67,13 @@ class PriceVersionView(PriceVersionSummaryView):
     prices: list[PriceView]
 
 
+class AddedPriceVersionView(PriceVersionView):
+    """A version of the price book, as the answer to adding it."""
+
+    lost_prices: list[PriceView]
+    """Prices of the version before that nothing here replaces: that work is refused then."""
+
+
 class PriceVersionsView(View):
     """A page of versions, latest `valid_from` first."""
 

@@ -211,7 +211,7 @@ class ListJobEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """The caller's default project when empty."""
+    """The caller's default project when empty; any for a platform administrator."""
     job_id: _builtins.str
     page_size: _builtins.int
     """1 to 100; 0 means 50."""

@@ -81,7 +81,7 @@ class CorrectionServiceServicer:
 
     def ListJobEntries(self, request, context):
         """Returns the ledger's entries of a job, oldest first, to whoever may read
-        the costs of its project.
+        the costs of its project, and to platform administrators in person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,7 @@ class CorrectionServiceStub:
     """
     ListJobEntries: _grpc.UnaryUnaryMultiCallable[_correction_service_pb2.ListJobEntriesRequest, _correction_service_pb2.ListJobEntriesResponse]
     """Returns the ledger's entries of a job, oldest first, to whoever may read
-    the costs of its project.
+    the costs of its project, and to platform administrators in person.
     """
 
 @_typing.type_check_only
@@ -75,7 +75,7 @@ class CorrectionServiceAsyncStub(CorrectionServiceStub):
     """
     ListJobEntries: _aio.UnaryUnaryMultiCallable[_correction_service_pb2.ListJobEntriesRequest, _correction_service_pb2.ListJobEntriesResponse]  # type: ignore[assignment]
     """Returns the ledger's entries of a job, oldest first, to whoever may read
-    the costs of its project.
+    the costs of its project, and to platform administrators in person.
     """
 
 class CorrectionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -115,7 +115,7 @@ class CorrectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_correction_service_pb2.ListJobEntriesResponse, _abc.Awaitable[_correction_service_pb2.ListJobEntriesResponse]]:
         """Returns the ledger's entries of a job, oldest first, to whoever may read
-        the costs of its project.
+        the costs of its project, and to platform administrators in person.
         """
 
 def add_CorrectionServiceServicer_to_server(servicer: CorrectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

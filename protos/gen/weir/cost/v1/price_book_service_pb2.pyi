@@ -187,16 +187,24 @@ class AddPriceVersionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    LOST_PRICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def price_version(self) -> Global___PriceVersion: ...
+    @_builtins.property
+    def lost_prices(self) -> _containers.RepeatedCompositeFieldContainer[_price_service_pb2.Price]:
+        """The prices of the version that is valid until then which nothing here
+        replaces: what only they cover gets no work once this one is valid.
+        """
+
     def __init__(
         self,
         *,
         price_version: Global___PriceVersion | None = ...,
+        lost_prices: _abc.Iterable[_price_service_pb2.Price] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price_version", b"price_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_version", b"price_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost_prices", b"lost_prices", "price_version", b"price_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
