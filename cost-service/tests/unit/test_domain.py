@@ -12,7 +12,7 @@ from cost_service.domain.budget_scope import BudgetScope, BudgetScopeKind, order
 from cost_service.domain.errors import AllowanceExceeded, IdempotencyKeyReused
 from cost_service.domain.hold import HoldRequest
 from cost_service.domain.period import PeriodKind
-from cost_service.domain.prices import Price
+from cost_service.domain.prices import Price, lost_prices, names_of
 from cost_service.domain.settlement import EntryKind, Outcome, Settlement
 from cost_service.domain.top_up import DoneTopUp, TopUp
 from service_kit.errors import InvalidArgument
@@ -226,3 +226,20 @@ def test_cost_is_rounded_up_once(tokens_in, tokens_out, price_in, price_out):
     cost = Price("local", "*", price_in, price_out).cost(tokens_in, tokens_out)
 
     assert (cost - 1) * 10**6 < raw <= cost * 10**6 or raw == cost == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        (("a *", "b big"), ("a *", "b big"), ""),
+        (("a *", "a big"), ("a *",), ""),
+        (("a big",), ("a *", "b *"), ""),
+        (("a *", "a big"), ("a big",), "a *"),
+        (("b *", "a big"), ("a small",), "a big, b *"),
+    ],
+)
+def test_price_is_lost_where_nothing_replaces_it(before, after, lost):
+    """A model falls back to its target's `*`; without that, it has no price any more."""
+    old, new = ([Price(*one.split(), 1, 1) for one in ones] for ones in (before, after))
+
+    assert names_of(lost_prices(old, new)) == lost
