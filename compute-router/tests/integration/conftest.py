@@ -270,8 +270,9 @@ async def job_service(router) -> AsyncIterator[grpc.aio.Channel]:
 class Execution:
     """One call of `Execute`, as job-service makes it."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.call = execution_service_pb2_grpc.ExecutionServiceStub(channel).Execute(timeout=30)
+    def __init__(self, channel: grpc.aio.Channel, timeout_seconds: float = 30) -> None:
+        stub = execution_service_pb2_grpc.ExecutionServiceStub(channel)
+        self.call = stub.Execute(timeout=timeout_seconds)
 
     async def start(self, job_id: str = "j1", model: str = "auto", text: str = "hello", **values):
         values = {"attempt": 1, "max_tokens": 0, **values}

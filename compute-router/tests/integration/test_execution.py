@@ -123,6 +123,24 @@ async def test_lost_worker_is_told_apart(execute, start_worker_process):
     assert caught.value.metadata == {"worker_id": "w1"}
 
 
+async def test_answer_that_takes_too_long_loses_no_worker(
+    job_service, execute, execution_on, start_worker
+):
+    """The caller's time is up; the worker is there for the next prompt at once."""
+    worker = await start_worker(instant_tokens=1000, instant_token_delay_ms=20)
+    execution = await execution_on(job_service, timeout_seconds=1.0).start()
+    with pytest.raises(ServiceError) as caught:
+        await execution.rest()
+    assert caught.value.reason == "DEADLINE_EXCEEDED"
+
+    after = await execute("j2")
+
+    await after.next("decision")
+    await after.next("started")
+    assert await worker.busy() <= 2
+    after.call.cancel()
+
+
 async def test_dead_worker_is_no_capacity(execute, start_worker_process):
     """A registered worker that can't be reached ran nothing."""
     worker = await start_worker_process()

@@ -28,7 +28,7 @@ from compute_router.domain.target import LOCAL, TargetState
 from compute_router.domain.worker import Worker, in_order_of_trial, merged_models
 from compute_router.usecases.worker_fleet import WorkerFleet
 from service_kit import request_context
-from service_kit.errors import ErrorCode, ServiceError
+from service_kit.errors import DeadlineExceeded, ErrorCode, ServiceError
 from service_kit.grpc_client import NO_DEADLINE
 from service_kit.grpc_errors import from_rpc_error
 
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 # The worker can't take this prompt, and another one may: it said so before anything ran.
 _TRY_ANOTHER: Final = frozenset({"WORKER_BUSY", "WORKER_DRAINING", "MODEL_NOT_SERVED"})
-_LOST: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CANCELLED, ErrorCode.DEADLINE_EXCEEDED})
+_LOST: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,9 @@ class LocalTarget:
             if error.code is ErrorCode.PERMISSION_DENIED:
                 self._put_aside(worker, error.reason)
                 return NoCapacity(task.model)
+        if error.code is ErrorCode.DEADLINE_EXCEEDED:
+            # The caller's own: the worker is as good as before.
+            return DeadlineExceeded("The answer took longer than it may.")
         if error.code in _LOST:
             self._put_aside(worker, error.reason)
             return WorkerLost(worker.worker_id)

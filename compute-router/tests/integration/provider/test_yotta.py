@@ -62,7 +62,7 @@ async def go_on(execution) -> tuple[list[str], list, ServiceError | None]:
 
 async def test_complex_prompt_goes_to_yotta(execute, start_worker, yotta, provider):
     """After Go, and with its answer's id; the easy one stays here."""
-    await start_worker(model_name="small", instant_tokens=2)
+    await start_worker(model_name="small", instant_tokens=1)
 
     kinds, events, error = await go_on(await execute(text=HARD))
 
@@ -128,7 +128,7 @@ async def test_cloud_that_took_nothing_is_followed_by_local(
     execute, start_worker, yotta, provider, say, router
 ):
     """Released, then started here: that is who is billed. The metric says fallback."""
-    await start_worker(model_name="small", instant_tokens=2)
+    await start_worker(model_name="small", instant_tokens=1)
     provider.does(say.status(503))
 
     kinds, events, error = await go_on(await execute(text=HARD))
@@ -139,7 +139,6 @@ async def test_cloud_that_took_nothing_is_followed_by_local(
         "Dispatching",
         "Released",
         "Started",
-        "Delta",
         "Delta",
         "Finished",
     ]
