@@ -163,7 +163,10 @@ async def test_replicas_share_the_calls(serving_echo, call, counted, becomes, pk
 
 
 async def test_lost_replica_is_left_out(serving_echo, call, pki):
-    """While a replica drains and stops, no call fails."""
+    """While a replica drains and stops, no call fails.
+
+    But for one, rarely: gRPC cancels a call that came in and had no handler yet when it stopped.
+    """
     async with serving_echo() as first:
         async with serving_echo() as second:
             channel = open_channel(
@@ -175,18 +178,26 @@ async def test_lost_replica_is_left_out(serving_echo, call, pki):
             for _ in range(50):
                 await call(channel, "unary")
             caller = asyncio.ensure_future(keep_calling(call, channel, seconds=1.5))
-        answered = await caller
+        answered, cancelled = await caller
         await channel.close()
 
     assert answered > 20
+    assert cancelled <= 1
 
 
 async def keep_calling(call, channel, seconds):
-    answered, until = 0, time.monotonic() + seconds
+    """Return how many calls were answered, and how many the server cancelled."""
+    answered, cancelled, until = 0, 0, time.monotonic() + seconds
     while time.monotonic() < until:
-        await call(channel, "unary")
-        answered += 1
-    return answered
+        try:
+            with rpc_errors():
+                await call(channel, "unary")
+            answered += 1
+        except ServiceError as error:
+            if error.code is not ErrorCode.CANCELLED:
+                raise
+            cancelled += 1
+    return answered, cancelled
 
 
 async def test_restarted_server_is_found_again(serving_echo, call, pki, echo):
