@@ -165,7 +165,8 @@ async def test_replicas_share_the_calls(serving_echo, call, counted, becomes, pk
 async def test_lost_replica_is_left_out(serving_echo, call, pki):
     """While a replica drains and stops, no call fails.
 
-    But for one, rarely: gRPC cancels a call that came in and had no handler yet when it stopped.
+    But for one at most: once in all runs a call was told CANCELLED at the moment of the stop. Why
+    is not proven.
     """
     async with serving_echo() as first:
         async with serving_echo() as second:
